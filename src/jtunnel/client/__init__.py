@@ -1,0 +1,1 @@
+"""The thin client: blocking, stdlib only. It asks the daemon and prints what it says."""

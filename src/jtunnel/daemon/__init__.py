@@ -1,0 +1,1 @@
+"""The background service: one process, its control socket, and what the user wants."""

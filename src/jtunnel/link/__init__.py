@@ -1,0 +1,1 @@
+"""The life of one SSH connection: connect, serve, lose, wait, again."""

@@ -1,0 +1,1 @@
+"""Everything SSH, and the only importer of asyncssh."""
