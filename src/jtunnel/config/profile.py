@@ -1,0 +1,76 @@
+"""What the user wants, as values: profiles and their forwards. No parsing, no I/O.
+
+Field names and defaults are those of the config file; durations are in seconds (`_s`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from jtunnel.address import Address
+from jtunnel.status import Autostart, ForwardKind
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One forward of a profile, as in ssh_config(5).
+
+    `listen` is local for kinds local and dynamic, remote for kind remote. `target` is None for a
+    dynamic forward.
+    """
+
+    name: str
+    kind: ForwardKind
+    listen: Address
+    target: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class JupyterOptions:
+    """The `[profiles.NAME.jupyter]` table."""
+
+    local_port: int | Literal["auto"] = 8888
+    remote_port: int | None = None
+    directory: str | None = None
+    """The server's root directory on the remote; None stands for `~`, and takes any server there."""
+    command: str = "jupyter lab"
+    listen: Literal["auto", "socket", "tcp"] = "auto"
+    start: Literal["if-absent", "never"] = "if-absent"
+    launcher: Literal["nohup"] = "nohup"
+    allow_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One `[profiles.NAME]` table, defaults applied and `~` expanded. Equal values need no restart."""
+
+    name: str
+    host: str
+    user: str | None = None
+    port: int | None = None
+    identity_files: tuple[str, ...] = ()
+    jump: tuple[str, ...] | None = None
+    """`user@host:port` of each jump host, first to last; () for none; None as ssh_config(5) has it."""
+    known_hosts: tuple[str, ...] = ()
+    """Files in place of ssh_config's UserKnownHostsFile; new host keys go to the first."""
+    ssh_config: str | Literal[False] | None = None
+    """A file in place of `~/.ssh/config`; False reads none."""
+    autostart: Autostart = False
+    tags: tuple[str, ...] = ()
+    share: bool = True
+    keepalive_interval_s: float = 5.0
+    keepalive_count: int = 3
+    hold_s: float = 300.0
+    waiting_page: bool = True
+    forwards: tuple[Forward, ...] = ()
+    jupyter: JupyterOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config file that was read: its path, and its profiles by name, in the file's order."""
+
+    path: str
+    profiles: Mapping[str, Profile]
