@@ -1,0 +1,173 @@
+"""The keys that are offered to a server, in ssh(1)'s order: the agent's, then files, then the agent's rest.
+
+Files and agent are read anew for each login. An encrypted file is unlocked only when the server
+would take it, and stays unlocked in memory for as long as its link lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import asyncssh
+
+from jtunnel import paths
+from jtunnel.ssh.destination import Resolved
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_FILES: Final = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
+_AGENT_TIMEOUT_S: Final = 5.0
+_PASSPHRASE_TRIES: Final = 3
+
+#: Asks a person for the passphrase of a file; None when nobody answers.
+AskPassphrase = Callable[[str], Awaitable[str | None]]
+
+
+class KeyStore:
+    """Private keys that a passphrase has unlocked, by their encrypted text."""
+
+    def __init__(self) -> None:
+        self._unlocked: dict[bytes, asyncssh.SSHKey] = {}
+
+    async def unlock(self, path: str, data: bytes, ask: AskPassphrase) -> asyncssh.SSHKey | None:
+        """The private key in `data`, asking for its passphrase up to three times; None without one."""
+        if key := self._unlocked.get(data):
+            return key
+        for _ in range(_PASSPHRASE_TRIES):
+            passphrase = await ask(path)
+            if passphrase is None:
+                return None
+            try:
+                # Key derivation takes its time on purpose.
+                key = await asyncio.to_thread(asyncssh.import_private_key, data, passphrase)
+            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
+                continue
+            self._unlocked[data] = key
+            return key
+        return None
+
+
+async def offer_keys(
+    resolved: Resolved, environ: Mapping[str, str], store: KeyStore, ask: AskPassphrase
+) -> AsyncIterator[asyncssh.SSHKeyPair]:
+    """Yield the keys to try, one after another; the caller stops asking once one is taken."""
+    # Named files that do not exist still take the place of the defaults, as in ssh(1).
+    files = _readable(resolved.identity_files or _default_files(environ))
+    certificates = [paths.expand(str(path), environ) for path in resolved.option("CertificateFile", [])]
+    public = {path: key.public_data for path in files if (key := _public_key(path))}
+    agent = await _open_agent(resolved.agent_path)
+    try:
+        held = list(await _agent_keys(agent)) if agent else []
+        matching = [pair for pair in held if pair.public_data in public.values()]
+        for pair in matching:
+            yield pair
+        in_agent = {pair.public_data for pair in held}
+        for path in files:
+            if public.get(path) not in in_agent:
+                for pair in await _file_keys(path, certificates, store, ask):
+                    yield pair
+        if not resolved.option("IdentitiesOnly", False):
+            for pair in held:
+                if pair not in matching:
+                    yield pair
+    finally:
+        if agent:
+            agent.close()
+
+
+class _LockedKeyPair(asyncssh.SSHKeyPair):
+    """An encrypted key that is unlocked when the server has said that it would take it."""
+
+    def __init__(
+        self,
+        public: asyncssh.SSHKey,
+        certificate: asyncssh.SSHCertificate | None,
+        unlock: Callable[[], Awaitable[asyncssh.SSHKey | None]],
+    ) -> None:
+        algorithms = public.sig_algorithms
+        super().__init__(
+            public.algorithm, public.algorithm, algorithms, algorithms, public.public_data, None, certificate
+        )
+        self._unlock = unlock
+
+    async def sign_async(self, data: bytes) -> bytes:
+        """Sign, asking for the passphrase first; asyncssh goes on to the next key at ValueError."""
+        key = await self._unlock()
+        if key is None:
+            raise ValueError("the key stays locked")
+        return key.sign(data, self.sig_algorithm)
+
+
+async def _file_keys(
+    path: str, certificates: list[str], store: KeyStore, ask: AskPassphrase
+) -> list[asyncssh.SSHKeyPair]:
+    """The key pairs of one file, its certificate first; an unusable file is logged and left out."""
+    try:
+        data = await asyncio.to_thread(_read, path)
+        usable = [*certificates, f"{path}-cert.pub"]
+        certificate_list = asyncssh.load_certificates([file for file in usable if os.access(file, os.R_OK)])
+        try:
+            key = asyncssh.import_private_key(data)
+        except asyncssh.KeyImportError as error:
+            if "assphrase" not in str(error):
+                raise
+        else:
+            return list(asyncssh.load_keypairs(key, certlist=certificate_list))
+        public = _public_key(path)
+        if public is None:
+            # An old PEM file without its .pub: nothing can be offered before it is unlocked.
+            unlocked = await store.unlock(path, data, ask)
+            return list(asyncssh.load_keypairs(unlocked, certlist=certificate_list)) if unlocked else []
+        matching = [cert for cert in certificate_list if cert.key.public_data == public.public_data]
+        unlock = functools.partial(store.unlock, path, data, ask)
+        return [_LockedKeyPair(public, cert, unlock) for cert in (*matching, None)]
+    except (OSError, ValueError) as error:
+        _log.warning("identity file %s cannot be used: %s", path, type(error).__name__)
+        return []
+
+
+async def _open_agent(path: str | None) -> asyncssh.SSHAgentClient | None:
+    if not path:
+        return None
+    try:
+        async with asyncio.timeout(_AGENT_TIMEOUT_S):
+            return await asyncssh.connect_agent(path)
+    except (OSError, asyncssh.Error, ValueError) as error:
+        _log.info("agent %s does not answer: %s", path, type(error).__name__)
+        return None
+
+
+async def _agent_keys(agent: asyncssh.SSHAgentClient) -> Sequence[asyncssh.SSHKeyPair]:
+    try:
+        async with asyncio.timeout(_AGENT_TIMEOUT_S):
+            return await agent.get_keys()
+    except (OSError, asyncssh.Error, ValueError) as error:
+        _log.info("the agent lists no keys: %s", type(error).__name__)
+        return ()
+
+
+def _default_files(environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(paths.expand(f"~/.ssh/{name}", environ) for name in _DEFAULT_FILES)
+
+
+def _readable(files: Iterable[str]) -> list[str]:
+    return [path for path in files if os.path.isfile(path) and os.access(path, os.R_OK)]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _public_key(path: str) -> asyncssh.SSHKey | None:
+    """The public half of a key file: from its `.pub`, else from the file itself (OpenSSH's format)."""
+    for candidate in (f"{path}.pub", path):
+        with contextlib.suppress(OSError, ValueError):
+            return asyncssh.read_public_key(candidate)
+    return None

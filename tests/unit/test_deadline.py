@@ -1,0 +1,46 @@
+"""The clock of a connection attempt: stages, and standing still while a person is asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from jtunnel.ssh.deadline import StageClock
+
+
+def test_a_stage_that_takes_too_long_ends_the_block() -> None:
+    async def main() -> str:
+        clock = StageClock()
+        with pytest.raises(TimeoutError):
+            async with clock:
+                clock.enter("connecting", 60)
+                clock.enter("login", 0.01)
+                await asyncio.Event().wait()
+        return clock.stage
+
+    assert asyncio.run(main()) == "login"
+
+
+def test_the_clock_stands_while_paused_and_goes_on_after() -> None:
+    async def main() -> bool:
+        clock = StageClock()
+        answered = asyncio.Event()
+
+        async def person() -> None:
+            with clock.paused():
+                # Longer than the stage has left: many turns of the loop past its end.
+                until = asyncio.get_running_loop().time() + 0.05
+                while asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(0)
+                answered.set()
+
+        with pytest.raises(TimeoutError):
+            async with clock:
+                clock.enter("login", 0.02)
+                await person()
+                assert answered.is_set()
+                await asyncio.Event().wait()
+        return answered.is_set()
+
+    assert asyncio.run(main())
