@@ -1,0 +1,299 @@
+"""One local forward: a listener that outlives connections, and the gate that its arrivals wait at.
+
+The gate holds them, lets them through to an `Opener`, or refuses them; whoever owns the listener
+moves it. The listener opens no far side itself and decides nothing about the connection behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from jtunnel.address import Address
+from jtunnel.errors import ChannelError
+from jtunnel.forward.acceptor import Acceptor
+from jtunnel.forward.binding import Binding, bind
+from jtunnel.forward.bridge import Bridge
+from jtunnel.forward.held import Arrival, HeldConnections
+from jtunnel.forward.peer import hung_up, reset
+from jtunnel.remote import Opener
+from jtunnel.status import Problem
+
+#: Seconds in which the owner moves the gate after a connection was lost; a channel may hear it first.
+_GATE_GRACE_S = 1.0
+#: Seconds in which far ends are closed, and those that are just opening finish, before exit.
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStats:
+    """Counts of one listener. `active` are those served or being opened; bytes as this machine sees them."""
+
+    active: int
+    held: int
+    accepted: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(eq=False, slots=True)
+class _Opening:
+    """A far side that is being opened for an arrival; `gate_moved` is set once the gate has moved since."""
+
+    arrival: Arrival
+    opener: Opener
+    gate_moved: asyncio.Event
+
+
+class Listener:
+    """`async with` it to bind and accept. Starts at hold.
+
+    `hold_s` is how long an arrival waits before it is reset (0: not at all). `changed` is called
+    often, whenever `stats`, `problem` or `listening` has changed; it must be quick.
+    Entering raises ListenerError (`port-in-use`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listen: Address,
+        *,
+        hold_s: float,
+        changed: Callable[[], None],
+        open_timeout_s: float = 10.0,
+    ) -> None:
+        self.name = name
+        self.problem: Problem | None = None
+        """The last channel failure; None after the next success. The owner may set it too."""
+        self.failed = asyncio.Event()
+        """Set whenever a channel fails; the owner clears it."""
+        self._listen = listen
+        self._hold_s = hold_s
+        self._open_timeout_s = open_timeout_s
+        self._changed = changed
+        self._acceptor = Acceptor(name, self._arrive)
+        self._binding: Binding | None = None
+        self._addresses: tuple[Address, ...] = ()
+        self._opener: Opener | None = None
+        self._refusing = False
+        self._gate_moved = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._accepted = 0
+        self._held = HeldConnections(changed)
+        self._openings: set[_Opening] = set()
+        self._bridges: set[Bridge] = set()
+        self._ended_bytes_in = 0
+        self._ended_bytes_out = 0
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+
+    @property
+    def listening(self) -> bool:
+        """Whether the socket is open."""
+        return self._binding is not None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, with real port numbers; empty before it is bound."""
+        return self._addresses
+
+    @property
+    def address(self) -> Address:
+        """The first of `addresses`; what was asked for, before it is bound."""
+        return self._addresses[0] if self._addresses else self._listen
+
+    @property
+    def stats(self) -> ListenerStats:
+        """The counts as they are now."""
+        return ListenerStats(
+            active=len(self._bridges) + len(self._openings),
+            held=len(self._held),
+            accepted=self._accepted,
+            bytes_in=self._ended_bytes_in + sum(bridge.bytes_in for bridge in self._bridges),
+            bytes_out=self._ended_bytes_out + sum(bridge.bytes_out for bridge in self._bridges),
+        )
+
+    async def __aenter__(self) -> Listener:
+        binding = await bind(self.name, self._listen)
+        await self._group.__aenter__()
+        self._binding = binding
+        self._addresses = binding.addresses
+        self._acceptor.start(binding.sockets)
+        self._changed()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._acceptor.stop()
+            if self._binding is not None:
+                self._binding.close()
+                self._binding = None
+            self.refuse()
+            for opening in list(self._openings):
+                reset(self._take(opening).sock)
+            self.reset()
+            await self._wait_until_quiet()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            # A group wraps what the body raises in an ExceptionGroup; only a cancellation concerns it.
+            if kind is asyncio.CancelledError:
+                await self._group.__aexit__(kind, error, trace)
+            else:
+                await self._group.__aexit__(None, None, None)
+
+    def serve(self, opener: Opener) -> int:
+        """Open connections through `opener` from now on, those that wait first.
+
+        Connections that another opener is still busy with are opened anew. Returns how many waited.
+        """
+        self._move_gate(opener, refusing=False)
+        if self.problem is not None and self.problem["kind"] == "connection-lost":
+            self.problem = None
+        stuck = [opening for opening in self._openings if opening.opener != opener]
+        waiting = self._held.take() + [self._take(opening) for opening in stuck]
+        for arrival in sorted(waiting, key=lambda arrival: arrival.number):
+            self._start_opening(arrival, opener)
+        self._changed()
+        return len(waiting)
+
+    def hold(self) -> None:
+        """Let new connections wait, unread; established ones and those being opened are left alone."""
+        self._move_gate(None, refusing=False)
+
+    def refuse(self) -> None:
+        """Reset held and new connections at once."""
+        self._move_gate(None, refusing=True)
+        self._held.reset()
+        self._changed()
+
+    def reset(self) -> None:
+        """Cut all established connections at once; their clients see a reset."""
+        for bridge in list(self._bridges):
+            bridge.reset()
+
+    def _move_gate(self, opener: Opener | None, *, refusing: bool) -> None:
+        self._opener = opener
+        self._refusing = refusing
+        self._gate_moved.set()
+        self._gate_moved = asyncio.Event()
+
+    def _arrive(self, sock: socket.socket) -> None:
+        self._accepted += 1
+        deadline = asyncio.get_running_loop().time() + self._hold_s
+        self._admit(Arrival(next(self._numbers), sock, deadline))
+        self._changed()
+
+    def _admit(self, arrival: Arrival) -> None:
+        """Treat a connection without a far side as the gate now says."""
+        if self._opener is not None:
+            self._start_opening(arrival, self._opener)
+        elif self._refusing:
+            reset(arrival.sock)
+        else:
+            self._held.add(arrival)
+
+    def _start_opening(self, arrival: Arrival, opener: Opener) -> None:
+        opening = _Opening(arrival, opener, self._gate_moved)
+        self._openings.add(opening)
+        task = self._group.create_task(self._open(opening))
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    async def _open(self, opening: _Opening) -> None:
+        """Open a far side and join the arrival to it.
+
+        The opener is never cancelled half-way, since that leaks a channel (asyncssh issue 823):
+        when it comes too late, its far end is aborted.
+        """
+        bridge = Bridge(self._bridge_ended)
+        timer = asyncio.get_running_loop().call_later(self._open_timeout_s, self._give_up, opening)
+        try:
+            far_end = await opening.opener(bridge.far)
+        except ChannelError as error:
+            await self._fail(opening, error)
+            return
+        finally:
+            timer.cancel()
+        if opening not in self._openings:
+            far_end.abort()
+            return
+        arrival = self._take(opening)
+        self.problem = None
+        if hung_up(arrival.sock):
+            far_end.abort()
+            arrival.sock.close()
+        else:
+            self._bridges.add(bridge)
+            await bridge.join(far_end, arrival.sock)
+        self._changed()
+
+    def _take(self, opening: _Opening) -> Arrival:
+        """Take the arrival from its opening, which then goes on for nothing."""
+        self._openings.remove(opening)
+        return opening.arrival
+
+    async def _fail(self, opening: _Opening, error: ChannelError) -> None:
+        """Close the arrival of a channel that did not open, or let it wait if the connection was lost."""
+        if error.kind == "connection-lost":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATE_GRACE_S):
+                    await opening.gate_moved.wait()
+        if opening not in self._openings:
+            return
+        arrival = self._take(opening)
+        if error.kind == "connection-lost" and opening.gate_moved.is_set():
+            self._admit(arrival)
+            self._changed()
+        else:
+            reset(arrival.sock)
+            self._set_problem(error.problem)
+
+    def _give_up(self, opening: _Opening) -> None:
+        """The opener has had its time: the arrival waits for another, or is reset."""
+        if opening not in self._openings:
+            return
+        arrival = self._take(opening)
+        if opening.gate_moved.is_set():
+            self._admit(arrival)
+            self._changed()
+            return
+        reset(arrival.sock)
+        message = f"no channel was opened within {self._open_timeout_s:g} s"
+        advice = "if this goes on, restart the tunnel"
+        self._set_problem(ChannelError("connection-lost", message, advice).problem)
+
+    def _set_problem(self, problem: Problem) -> None:
+        self.problem = problem
+        self.failed.set()
+        self._changed()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._check_quiet()
+
+    def _bridge_ended(self, bridge: Bridge) -> None:
+        self._bridges.discard(bridge)
+        self._ended_bytes_in += bridge.bytes_in
+        self._ended_bytes_out += bridge.bytes_out
+        self._changed()
+        self._check_quiet()
+
+    def _check_quiet(self) -> None:
+        if not self._tasks and not self._bridges:
+            self._quiet.set()
+
+    async def _wait_until_quiet(self) -> None:
+        self._quiet.clear()
+        self._check_quiet()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._quiet.wait()
