@@ -1,0 +1,128 @@
+"""The state record that we keep beside a server, and Jupyter's runtime files: JSON to values and back.
+
+No I/O. A record has one member a line, which our scripts read without a JSON parser; it holds no token.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from jtunnel.address import TcpAddress, UnixAddress
+from jtunnel.jupyter.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What we wrote down of a server, whose token is empty here.
+
+    `command` is what it was started with, None for an adopted one. `ready` is False until it has
+    answered for the first time: before that, nobody can have used it.
+    """
+
+    server: Server
+    command: str | None
+    ready: bool
+
+
+def record_text(record: Record) -> str:
+    """The whole file."""
+    head = {"pid": record.server.pid, "started": record.server.started}
+    return json.dumps({**head, **_members(record)}, indent=1, ensure_ascii=False)
+
+
+def record_tail(record: Record) -> str:
+    """The file from its third member on, for the script that learns pid and start time by starting it."""
+    return json.dumps(_members(record), indent=1, ensure_ascii=False).removeprefix("{\n")
+
+
+def _members(record: Record) -> dict[str, Any]:
+    server = record.server
+    tcp = server.target if isinstance(server.target, TcpAddress) else None
+    unix = server.target if isinstance(server.target, UnixAddress) else None
+    return {
+        "host": server.host,
+        "address": tcp.host if tcp else None,
+        "port": tcp.port if tcp else None,
+        "sock": unix.path if unix else None,
+        "base_url": server.base_url,
+        "version": server.version,
+        "root_dir": server.root_dir,
+        "origin": server.origin,
+        "password": server.password,
+        "log": server.log,
+        "user_interface": server.user_interface,
+        "command": record.command,
+        "ready": record.ready,
+    }
+
+
+def parse_record(data: bytes | None) -> Record | None:
+    """Read a record; None where there is none, or one that is broken or of another version."""
+    members = _object(data)
+    try:
+        sock, port = members["sock"], members["port"]
+        server = Server(
+            target=UnixAddress(sock) if sock else TcpAddress(members["address"], int(port)),
+            base_url=str(members["base_url"]),
+            token="",
+            pid=int(members["pid"]),
+            started=str(members["started"]),
+            host=str(members["host"]),
+            version=members["version"],
+            root_dir=str(members["root_dir"]),
+            origin=members["origin"],
+            password=bool(members["password"]),
+            log=members["log"],
+            user_interface=members["user_interface"],
+        )
+        return Record(server, members["command"], bool(members["ready"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFile:
+    """What a server wrote of itself; `port` is 0 for one on a Unix socket, `sock` empty for TCP."""
+
+    pid: int
+    started: str
+    classic: bool
+    base_url: str
+    port: int
+    sock: str
+    token: str
+    password: bool
+    secure: bool
+    root_dir: str
+    version: str | None
+
+
+def parse_runtime_file(pid: int, started: str, kind: str, data: bytes) -> RuntimeFile | None:
+    """Read jpserver-PID.json or (kind `nb`) classic nbserver-PID.json; None while it is half-written."""
+    members = _object(data)
+    try:
+        return RuntimeFile(
+            pid=pid,
+            started=started,
+            classic=kind == "nb",
+            base_url=str(members["base_url"]).rstrip("/") + "/",
+            port=int(members["port"]),
+            sock=str(members.get("sock") or ""),
+            token=str(members.get("token") or ""),
+            password=bool(members.get("password")),
+            secure=bool(members.get("secure")),
+            root_dir=str(members.get("root_dir") or members.get("notebook_dir") or ""),
+            version=members.get("version"),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
+    try:
+        document = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,162 @@
+# What every script needs: names of places, and facts about processes, sockets and files, one a line.
+# Only make_state_dir and choose_run_dir make anything. POSIX sh; works without /proc too. Expects $key, a file name.
+
+unset node state run record log token_file refusal boot
+proc=${jtunnel_proc:-/proc}
+uid=$(id -u)
+node=$(uname -n)
+state=${XDG_DATA_HOME:-$HOME/.local/share}/jtunnel
+run=/tmp/jtunnel-$uid
+record=$state/$key@$node.json
+log=$state/$key@$node.log
+token_file=$state/$key.token
+refusal=$state/no-sockets@$node
+boot=-
+[ ! -r "$proc/sys/kernel/random/boot_id" ] || read -r boot <"$proc/sys/kernel/random/boot_id"
+
+say() {
+    printf '%s\n' "$*"
+}
+
+# Bytes on standard input as one line of hexadecimal digits, whatever they are.
+hex() {
+    od -An -v -tx1 | tr -d ' \n'
+}
+
+# A fraction of a second where sleep(1) knows fractions.
+nap() {
+    sleep 0.2 2>/dev/null || sleep 1
+}
+
+# process_facts PID: sets p_start and p_uid; fails where no such process runs (a zombie does not).
+# The start time is in clock ticks since a named boot, or as ps tells it.
+process_facts() {
+    p_start='' p_uid=''
+    case $1 in '' | *[!0-9]*) return 1 ;; esac
+    if [ -d "$proc/self" ]; then
+        p_line=$(cat "$proc/$1/stat" 2>/dev/null) || return 1
+        while read -r p_word p_value _; do
+            [ "$p_word" != Uid: ] || p_uid=$p_value
+        done 2>/dev/null <"$proc/$1/status"
+        set -- ${p_line##*\) }
+        case $1 in Z | X | '') return 1 ;; esac
+        p_start=${20}@$boot
+    else
+        kill -0 "$1" 2>/dev/null || return 1
+        set -- $(LC_ALL=C TZ=UTC0 ps -o stat= -o uid= -o lstart= -p "$1" 2>/dev/null)
+        case $1 in Z* | '') return 1 ;; esac
+        p_uid=$2
+        shift 2
+        p_start=$(IFS=_ && printf %s "$*")
+    fi
+}
+
+# is_running PID START: the very process, and not another one that got its number.
+is_running() {
+    process_facts "$1" && [ "$p_start" = "$2" ] && [ "$p_uid" = "$uid" ]
+}
+
+say_process() {
+    process_facts "$1" && say process "$1" "$p_start" "$p_uid"
+}
+
+# field NAME: a number or plain string of our own record, which has one member a line.
+field() {
+    sed -n 's/^ *"'"$1"'": "\{0,1\}\([^",]*\)"\{0,1\},\{0,1\}$/\1/p' "$record" 2>/dev/null
+}
+
+recorded_runs() {
+    [ -f "$record" ] && is_running "$(field pid)" "$(field started)"
+}
+
+# say_socket PATH: modes and owners of a Unix socket and of its directory.
+say_socket() {
+    [ -S "$1" ] || return 0
+    s_path=$1
+    set -- $(LC_ALL=C ls -ldn "$s_path") && s_mode=$1 s_owner=$3
+    set -- $(LC_ALL=C ls -ldn "${s_path%/*}/") && say socket "$s_mode" "$s_owner" "$1" "$3" "$s_path"
+}
+
+# Every listening TCP port and its owner's uid; where only lsof can tell, those of this user.
+say_listeners() {
+    if [ -r "$proc/net/tcp" ]; then
+        say listeners proc
+        cat "$proc/net/tcp" "$proc/net/tcp6" 2>/dev/null | grep ' 0A ' |
+            while read -r _ l_local _ l_state _ _ _ l_uid _; do
+                [ "$l_state" != 0A ] || say listen "$l_local" "$l_uid"
+            done
+    elif command -v lsof >/dev/null; then
+        say listeners lsof
+        lsof -nP -w -a -u "$uid" -iTCP -sTCP:LISTEN -Fn 2>/dev/null | sed -n 's/^n/lsof /p'
+    fi
+}
+
+# Where the Jupyters of all years and platforms keep their runtime files; those that exist, one a line.
+runtime_dirs() {
+    for r_dir in "$JUPYTER_RUNTIME_DIR" "${JUPYTER_DATA_DIR:+$JUPYTER_DATA_DIR/runtime}" \
+        "${XDG_DATA_HOME:+$XDG_DATA_HOME/jupyter/runtime}" "$HOME/.local/share/jupyter/runtime" \
+        "${XDG_RUNTIME_DIR:-/run/user/$uid}/jupyter" "$HOME/Library/Jupyter/runtime" \
+        "$HOME/Library/Application Support/Jupyter/runtime"; do
+        [ -z "$r_dir" ] || [ ! -d "$r_dir" ] || say "$r_dir"
+    done
+}
+
+# The runtime files of processes that live here and are ours. Others are passed over, never deleted:
+# they may belong to another node that shares this home.
+say_runtime_files() {
+    runtime_dirs | while IFS= read -r f_dir; do
+        for f_file in "$f_dir"/jpserver-*.json "$f_dir"/nbserver-*.json; do
+            f_pid=${f_file##*server-}
+            f_pid=${f_pid%.json}
+            process_facts "$f_pid" && [ "$p_uid" = "$uid" ] && [ -r "$f_file" ] || continue
+            f_name=${f_file##*/}
+            say runtime "$f_pid" "$p_start" "${f_name%%server-*}" "$(dd bs=65536 count=1 2>/dev/null <"$f_file" | hex)"
+            f_sock=$(sed -n 's/.*"sock": *"\([^"]*\)".*/\1/p' "$f_file")
+            [ -z "$f_sock" ] || say_socket "$f_sock"
+        done
+    done
+}
+
+say_machine() {
+    say node "$node"
+    say uid "$uid"
+    say log "$log"
+}
+
+say_record() {
+    [ -f "$record" ] || return 0
+    say record "$(hex <"$record")"
+    [ ! -f "$token_file" ] || say token "$(hex <"$token_file")"
+    say_process "$(field pid)"
+    r_sock=$(field sock)
+    [ -z "$r_sock" ] || say_socket "$r_sock"
+}
+
+# expand_root: makes $root absolute; `~` is the remote home, and where other relative paths begin.
+expand_root() {
+    case $root in
+    '~') root=$HOME ;;
+    '~/'*) root=$HOME/${root#'~/'} ;;
+    /*) ;;
+    *) root=$HOME/$root ;;
+    esac
+}
+
+make_state_dir() {
+    mkdir -p "$state" && chmod 700 "$state"
+}
+
+# choose_run_dir: makes the 0700 directory for lock and sockets, on local disk. Where somebody else has
+# taken that name, a directory of the home serves for the lock, and $run_kind says that it is no place
+# for sockets.
+choose_run_dir() {
+    run_kind=local
+    (umask 077 && mkdir "$run") 2>/dev/null
+    set -- $(LC_ALL=C ls -ldn "$run" 2>/dev/null)
+    case $1 in
+    d*) [ "$3" = "$uid" ] && chmod 700 "$run" && return ;;
+    esac
+    run_kind=home
+    run=$state/run@$node
+    (umask 077 && mkdir -p "$run")
+}

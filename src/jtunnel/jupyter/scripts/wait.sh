@@ -1,0 +1,24 @@
+# Waits until a starting server has its runtime file, has ended, or $seconds are over; then the facts.
+# Expects $pid, $started, $needle (how a runtime file names our socket or port) and $sock ('' for TCP).
+
+has_runtime_file() {
+    runtime_dirs | while IFS= read -r h_dir; do
+        grep -l -s -F -e "$needle" "$h_dir"/jpserver-*.json "$h_dir"/nbserver-*.json
+    done | while IFS= read -r h_file; do
+        h_pid=${h_file##*server-}
+        process_facts "${h_pid%.json}" && [ "$p_uid" = "$uid" ] && say "$h_pid"
+    done | grep -q .
+}
+
+main() {
+    left=$((seconds * 5))
+    while is_running "$pid" "$started" && [ "$left" -gt 0 ] && ! has_runtime_file; do
+        left=$((left - 1))
+        nap
+    done
+    say_machine
+    say_record
+    say_process "$pid" || say text "$(tail -n 60 "$log" 2>/dev/null | hex)"
+    say_runtime_files
+    if [ -n "$sock" ]; then say_socket "$sock"; else say_listeners; fi
+}

@@ -1,0 +1,58 @@
+"""What is known of one remote Jupyter server, and what can go wrong when it is asked. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jtunnel.address import Address
+from jtunnel.errors import ServerError
+from jtunnel.status import Origin
+
+UserInterface = Literal["lab", "tree", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A Jupyter server process and the way to it.
+
+    `started` is the process's start time as the remote tells it; together with `host` (the node's
+    `uname -n`) and `pid` it names the process for good. `base_url` begins and ends with a slash.
+    `answering` is False for a recorded server that lives but has not answered: `start` waits for it.
+    """
+
+    target: Address
+    base_url: str
+    token: str = field(repr=False)
+    pid: int
+    started: str
+    host: str
+    version: str | None
+    root_dir: str
+    origin: Origin
+    password: bool = False
+    log: str | None = None
+    user_interface: UserInterface = "lab"
+    answering: bool = True
+
+    @property
+    def path_for_browser(self) -> str:
+        """The path of its first page: `/lab`, or `/tree` where only notebook or classic runs."""
+        return self.base_url + self.user_interface
+
+    @property
+    def asks_password_only(self) -> bool:
+        """No token opens its API: nothing but its version can be asked."""
+        return self.password and not self.token
+
+
+class NobodyListensError(ServerError):
+    """The far side refused the channel: nobody listens there, or (sockets only) sshd will not forward."""
+
+
+class NoAnswerError(ServerError):
+    """Somebody accepted the connection and did not answer, or not in time."""
+
+
+class StrangerError(ServerError):
+    """Somebody else answers: not Jupyter, another user's, or one that refuses the token."""

@@ -1,0 +1,245 @@
+"""The scripts for the remote, under the shells that may be its /bin/sh; without a Jupyter."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from jtunnel.address import TcpAddress
+from jtunnel.jupyter.record import Record, record_tail
+from jtunnel.jupyter.script import Report, compose, read_report
+from jtunnel.jupyter.server import Server
+from jtunnel.jupyter.start import _RESET
+from jtunnel.jupyter.survey import read_survey
+from jtunnel.remote import CommandResult
+from tests.support import processes
+from tests.support.local_remote import RemoteHome
+from tests.support.programs import find_program
+
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+NODE = os.uname().nodename
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    """A shell's command line."""
+    program, *rest = SHELLS[request.param]
+    return [find_program(program), *rest]
+
+
+@pytest.fixture
+def home() -> Iterator[RemoteHome]:
+    made = RemoteHome()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def key() -> str:
+    """A profile's name that no other test uses: locks are in a place that all homes share."""
+    return f"t{secrets.token_hex(6)}"
+
+
+def run(shell: list[str], home: RemoteHome, name: str, key: str, **variables: str | int) -> Report:
+    """Run a script by a shell on standard input, as sshd would."""
+    nonce = secrets.token_hex(8)
+    done = subprocess.run(
+        [*shell, "-s"],
+        input=compose(name, nonce, {"key": key, **variables}),
+        env=home.env,
+        cwd=home.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return read_report(CommandResult(done.returncode, done.stdout, done.stderr), nonce)
+
+
+def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variables: str) -> Report:
+    """Start `program` by launch.sh."""
+    server = Server(TcpAddress("127.0.0.1", 1), "/", "", 0, "", NODE, None, home.path, "started")
+    values = {
+        "arguments": shlex.join([program, "it's an $argument"]),
+        "environment_name": "none.env",
+        "interpreter": find_program("python3"),
+        "reset": _RESET,
+        "root": home.path,
+        "token": "0123456789abcdef",
+        "token_name": "JUPYTER_TOKEN_FILE",
+        "content": record_tail(Record(server, "x", ready=False)),
+        "passed_over": "",
+    }
+    return run(shell, home, "launch", key, **{**values, **variables})
+
+
+def stop(shell: list[str], home: RemoteHome, key: str, report: Report, **variables: str) -> Report:
+    """End what was launched."""
+    pid, started = (report.one("launched") or "").split(" ")
+    values = {"pid": pid, "started": started, "host": NODE, "sock": "", "grace": "0"}
+    return run(shell, home, "stop", key, **{**values, **variables})
+
+
+@pytest.fixture
+def sleeper(home: RemoteHome) -> str:
+    """A program that tells what it was started with, and stays."""
+    return home.write(
+        "bin/sleeper",
+        '#!/bin/sh\necho "said $1" "$(umask)" "$JUPYTER_TOKEN_FILE" "$PATH"\n'
+        'grep SigIgn /proc/self/status\necho "cwd $(pwd)"\nexec sleep 600\n',
+        mode=0o755,
+    )
+
+
+def test_a_life(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
+    """Launched once, detached and recorded; found again by the second start; ended."""
+    report = launch(shell, home, key, sleeper, token="0123456789abcdef")
+    pid, started = (report.one("launched") or "").split(" ")
+    process = psutil.Process(int(pid))
+    survey = read_survey(report)
+    assert survey.record is not None
+    assert (survey.record.server.pid, survey.record.server.started) == (int(pid), started)
+    assert survey.processes[int(pid)] == (started, os.getuid())
+    assert survey.token == "0123456789abcdef"
+    assert os.getsid(process.pid) == process.pid
+
+    token_file = os.path.join(home.path, f".local/share/jtunnel/{key}.token")
+    log = os.path.join(home.path, f".local/share/jtunnel/{key}@{NODE}.log")
+    for path, mode in ((token_file, 0o600), (os.path.dirname(token_file), 0o700), (log, 0o600)):
+        assert stat.S_IMODE(os.stat(path).st_mode) == mode
+
+    second = launch(shell, home, key, sleeper, token="another")
+    assert second.one("attached") is not None
+    assert read_survey(second).record == survey.record
+    assert read_survey(second).token == "0123456789abcdef"
+
+    elsewhere = stop(shell, home, key, report, host="gpu02")
+    assert elsewhere.one("elsewhere") == NODE
+    assert stop(shell, home, key, report, started="1@never").one("ended") is not None
+    assert processes.is_live(process)
+    assert stop(shell, home, key, report).one("ended") is not None
+    assert not processes.is_live(process)
+    assert not os.path.exists(os.path.join(home.path, f".local/share/jtunnel/{key}@{NODE}.json"))
+
+    said, ignored, cwd = home.read(f".local/share/jtunnel/{key}@{NODE}.log").splitlines()
+    assert said.startswith(
+        f"said it's an $argument {os.umask(os.umask(0o22)):04o} {token_file} {home.path}/bin:"
+    )
+    # HUP by nohup; never INT and QUIT, which kernels need.
+    assert int(ignored.split()[1], 16) & 0b111 == 0b001
+    assert cwd == f"cwd {home.path}"
+
+
+def test_two_starts_at_once_start_one(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: launch(shell, home, key, sleeper), range(4)))
+    launched = [report for report in reports if report.one("launched") is not None]
+    assert len(launched) == 1
+    assert [report.one("attached") for report in reports].count("") == 3
+    assert len({read_survey(report).record for report in reports}) == 1
+    stop(shell, home, key, launched[0])
+
+
+def test_a_lock_of_a_dead_process_is_broken(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    lock = f"/tmp/jtunnel-{os.getuid()}/jupyter-{key}@{NODE}.lock"
+    os.makedirs(os.path.dirname(lock), mode=0o700, exist_ok=True)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    os.symlink(f"{ended.pid}:1@boot", lock)
+    report = launch(shell, home, key, sleeper)
+    assert report.one("launched") is not None
+    assert not os.path.lexists(lock)
+    stop(shell, home, key, report)
+
+
+def test_a_recorded_process_that_is_passed_over(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    first = launch(shell, home, key, sleeper)
+    second = launch(shell, home, key, sleeper, passed_over=first.one("launched") or "")
+    assert second.one("launched") not in (None, first.one("launched"))
+    # The record is the second's by now, and stays.
+    stop(shell, home, key, first)
+    assert read_survey(run(shell, home, "find", key, root="~")).record is not None
+    stop(shell, home, key, second)
+
+
+def test_term_that_is_ignored_is_followed_by_kill(home: RemoteHome, key: str) -> None:
+    shell = [find_program("dash")]
+    stubborn = home.write("stubborn", '#!/bin/sh\ntrap "" TERM\nwhile :; do sleep 600; done\n', mode=0o755)
+    report = launch(shell, home, key, stubborn)
+    assert stop(shell, home, key, report).one("ended") is not None
+    processes.kill(processes.running_with("HOME", home.path))
+
+
+def test_a_home_that_cannot_be_written_is_said(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    home.write(".local/share/jtunnel", "in the way")
+    report = launch(shell, home, key, sleeper)
+    assert report.one("failed") == f"cannot write {home.path}/.local/share/jtunnel"
+    assert not processes.running_with("HOME", home.path)
+
+
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"])
+def test_process_facts(shell: list[str], home: RemoteHome, key: str, proc: str) -> None:
+    """With /proc and, as on macOS, by ps; a zombie and a number without a process are none."""
+    home.env["jtunnel_proc"] = proc
+    me = run(shell, home, "check", key, pid=os.getpid(), sock="")
+    again = run(shell, home, "check", key, pid=os.getpid(), sock="")
+    found = read_survey(me).processes
+    assert found[os.getpid()][1] == os.getuid()
+    assert found == read_survey(again).processes
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    assert read_survey(run(shell, home, "check", key, pid=zombie.pid, sock="")).processes == {}
+    zombie.wait()
+    assert read_survey(run(shell, home, "check", key, pid=zombie.pid, sock="")).processes == {}
+    assert read_survey(run(shell, home, "check", key, pid=0, sock="")).processes == {}
+
+
+def test_runtime_files_of_living_processes_only(shell: list[str], home: RemoteHome, key: str) -> None:
+    directory = ".local/share/jupyter/runtime"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    members = '{"base_url": "/", "port": %s, "token": "t", "root_dir": "/x y"}'
+    stale = home.write(f"{directory}/jpserver-{ended.pid}.json", members % 1)
+    home.write(f"{directory}/jpserver-{os.getpid()}.json", members % 2)
+    home.write(f"{directory}/nbserver-{os.getppid()}.json", '{"base_url": "/", "por')
+    home.write(f"{directory}/jpserver-x; touch y.json", members % 3)
+    files = read_survey(run(shell, home, "find", key, root="~")).runtime_files
+    assert [(file.pid, file.port, file.root_dir) for file in files] == [(os.getpid(), 2, "/x y")]
+    assert os.path.exists(stale)
+
+
+@pytest.mark.parametrize(
+    "name", ["JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"]
+)
+def test_runtime_directories(home: RemoteHome, key: str, name: str) -> None:
+    below = {"JUPYTER_RUNTIME_DIR": "", "JUPYTER_DATA_DIR": "runtime", "XDG_DATA_HOME": "jupyter/runtime"}
+    home.env[name] = os.path.join(home.path, "somewhere else")
+    relative = os.path.join("somewhere else", below.get(name, "jupyter"), f"jpserver-{os.getpid()}.json")
+    home.write(relative, '{"base_url": "/", "port": 2}')
+    files = read_survey(run([find_program("dash")], home, "find", key, root="~")).runtime_files
+    assert [file.port for file in files] == [2]
+
+
+def test_the_environment_cannot_disturb(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
+    """Exported variables that have our names neither count nor get into the server's environment."""
+    home.env |= {"token": "x", "record": "/x", "log": "/x", "state": "/x", "uid": "77", "root": "/x"}
+    home.env |= {"JUPYTER_TOKEN": "theirs", "proc": "/x", "run": "/x", "environment": "/x"}
+    report = launch(shell, home, key, sleeper)
+    pid, _ = (report.one("launched") or "").split(" ")
+    environment = psutil.Process(int(pid)).environ()
+    assert "JUPYTER_TOKEN" not in environment
+    assert "0123456789abcdef" not in environment.values()
+    stop(shell, home, key, report)

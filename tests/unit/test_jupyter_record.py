@@ -1,0 +1,82 @@
+"""State records and runtime files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from jtunnel.address import TcpAddress, UnixAddress
+from jtunnel.jupyter.record import Record, parse_record, parse_runtime_file, record_tail, record_text
+from jtunnel.jupyter.server import Server
+
+SERVER = Server(
+    target=UnixAddress("/tmp/jtunnel-1000/x.sock"),
+    base_url="/",
+    token="",
+    pid=7,
+    started="100@boot",
+    host="gpu01",
+    version="2.21.1",
+    root_dir="/home/мой/a b",
+    origin="started",
+    log="/home/me/x.log",
+)
+
+
+def test_a_record_is_read_as_written() -> None:
+    for server in (SERVER, replace(SERVER, target=TcpAddress("127.0.0.1", 9999), version=None, log=None)):
+        record = Record(server, "jupyter lab", ready=True)
+        assert parse_record(record_text(record).encode()) == record
+
+
+def test_a_record_has_one_member_a_line_and_no_token() -> None:
+    text = record_text(Record(replace(SERVER, token="geheim"), "jupyter lab", ready=False))
+    assert "geheim" not in text
+    assert all(line.count('": ') == 1 for line in text.splitlines()[1:-1])
+
+
+def test_a_script_completes_a_record() -> None:
+    record = Record(SERVER, 'jupyter lab --x="y"', ready=False)
+    text = '{\n "pid": 7,\n "started": "100@boot",\n' + record_tail(record)
+    assert parse_record(text.encode()) == record
+
+
+@pytest.mark.parametrize(
+    "data", [None, b"", b"{", b"[]", b"\xff", b'{"pid": 1}', b'{"sock": null, "port": "x"}']
+)
+def test_a_broken_record_is_none(data: bytes | None) -> None:
+    assert parse_record(data) is None
+
+
+def test_a_runtime_file_of_jupyter_server() -> None:
+    members = {"base_url": "/x/", "port": 8889, "sock": "", "token": "t", "password": False, "secure": True}
+    data = json.dumps({**members, "root_dir": "/home/me", "version": "2.21.1"}).encode()
+    found = parse_runtime_file(7, "100@boot", "jp", data)
+    assert found is not None
+    assert (found.port, found.base_url, found.root_dir, found.version) == (8889, "/x/", "/home/me", "2.21.1")
+    assert found.secure
+    assert not found.classic
+
+
+def test_a_runtime_file_of_classic_notebook() -> None:
+    data = json.dumps({"base_url": "/", "port": 8889, "token": "", "notebook_dir": "/home/me"}).encode()
+    found = parse_runtime_file(7, "100@boot", "nb", data)
+    assert found is not None
+    assert found.classic
+    assert (found.root_dir, found.version, found.sock) == ("/home/me", None, "")
+
+
+@pytest.mark.parametrize("data", [b"", b'{"base_url": "/", "po', b"null", b'{"base_url": "/"}', b"\x00\xff"])
+def test_a_half_written_runtime_file_is_none(data: bytes) -> None:
+    assert parse_runtime_file(7, "100@boot", "jp", data) is None
+
+
+def test_the_page_for_a_browser() -> None:
+    assert SERVER.path_for_browser == "/lab"
+    assert replace(SERVER, base_url="/a/", user_interface="tree").path_for_browser == "/a/tree"
+
+
+def test_a_token_is_not_in_a_repr() -> None:
+    assert "geheim" not in repr(replace(SERVER, token="geheim"))
