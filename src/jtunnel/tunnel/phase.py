@@ -1,0 +1,93 @@
+"""The phases of a tunnel's own life and the state that a person sees. Pure.
+
+What a person sees follows from three facts: whether the tunnel is wanted, the phase of its link,
+and its own phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jtunnel.errors import JTunnelError
+from jtunnel.link import phase as link
+from jtunnel.status import State
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Not wanted: no listener, no link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linking:
+    """The listeners are open; there is no connection yet, or none any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """The connection is there; the remote Jupyter server is being found and asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """The remote Jupyter server is being started; `step` says how far it is."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """Everything is there and the forwards' targets are being tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Proven end to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A person is needed for something that is not the link's."""
+
+    error: JTunnelError
+
+
+Phase = Down | Linking | Searching | Starting | Proving | Up | Stopped
+
+_CONNECTED: Final = (Searching, Starting, Proving, Up)
+_FOLLOWERS: Final[Mapping[type[Phase], tuple[type[Phase], ...]]] = {
+    Down: (Linking, Stopped),
+    Linking: (Searching, Proving, Stopped, Down),
+    Searching: (Starting, Proving, Stopped, Linking, Down),
+    Starting: (Starting, Searching, Proving, Stopped, Linking, Down),
+    Proving: (Up, Stopped, Searching, Linking, Down),
+    Up: (Searching, Stopped, Linking, Down),
+    Stopped: (Linking, Searching, Proving, Down),
+}
+
+
+def check_step(old: Phase, new: Phase) -> None:
+    """Raise RuntimeError where `new` may not follow `old`: our bug, never the user's."""
+    if type(new) not in _FOLLOWERS[type(old)]:
+        raise RuntimeError(f"a tunnel cannot go from {type(old).__name__} to {type(new).__name__}")
+
+
+def derive_state(phase: Phase, link_phase: link.Phase | None) -> tuple[State, JTunnelError | None]:
+    """The state of the contract, and the problem behind it."""
+    if isinstance(phase, Down):
+        return "down", None
+    if isinstance(phase, Stopped):
+        return "blocked", phase.error
+    match link_phase:
+        case link.Blocked(error):
+            return "blocked", error
+        case link.Waiting(error=error) | link.Dialling(error=JTunnelError() as error):
+            return "retrying", error
+        case link.Serving():
+            if isinstance(phase, Up):
+                return "up", None
+            return ("starting" if isinstance(phase, _CONNECTED) else "connecting"), None
+        case _:
+            return "connecting", None

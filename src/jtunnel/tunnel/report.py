@@ -1,0 +1,130 @@
+"""What a tunnel looks like from outside: its part of the status document. Reads, never changes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from jtunnel.config.profile import Forward
+from jtunnel.errors import JTunnelError
+from jtunnel.forward.listener import Listener
+from jtunnel.link import phase as link
+from jtunnel.status import ForwardStatus, JupyterStatus, Problem, TunnelStatus
+from jtunnel.tunnel.life import Tunnel
+from jtunnel.tunnel.phase import derive_state
+
+_LATER: Problem = {
+    "kind": "forward-refused",
+    "message": "remote and dynamic forwards are not opened by this version",
+    "advice": "use `ssh -R` or `ssh -D` for this one, or take it out of the profile",
+}
+
+
+def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
+    """One tunnel as `jtunnel status --json` shows it."""
+    profile, used = tunnel.profile, tunnel.link
+    phase = used.phase if used else None
+    resolved = used.resolved if used else None
+    state, error = derive_state(tunnel.phase, phase)
+    connection = tunnel.connection
+    latency_s = connection.latency_s if connection else None
+    return {
+        "name": profile.name,
+        "state": state,
+        "since": format_time(tunnel.since),
+        "wanted": wanted,
+        "autostart": profile.autostart,
+        "tags": list(profile.tags),
+        "alias": profile.host,
+        "host": resolved.host if resolved else None,
+        "user": resolved.user if resolved else profile.user,
+        "port": resolved.port if resolved else profile.port,
+        "via": list(resolved.via) if resolved else [],
+        "attempt": phase.attempt if isinstance(phase, link.Waiting | link.Dialling) else 0,
+        "retry_at": format_time(phase.retry_at) if isinstance(phase, link.Waiting) else None,
+        "reconnects": tunnel.reconnects,
+        "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
+        "problem": _problem(error, profile.name),
+        "forwards": _forwards(tunnel),
+        "jupyter": _jupyter(tunnel),
+    }
+
+
+def format_time(time: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond, with Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+
+
+def _problem(error: JTunnelError | None, name: str) -> Problem | None:
+    if error is None:
+        return None
+    problem = error.problem
+    if not problem["advice"]:
+        problem["advice"] = f"it is tried again by itself; see `jtunnel logs {name}`"
+    return problem
+
+
+def _forwards(tunnel: Tunnel) -> list[ForwardStatus]:
+    shown: list[ForwardStatus] = []
+    if tunnel.jupyter_listener:
+        server = tunnel.server.current if tunnel.server else None
+        target = str(server.target) if server else None
+        shown.append(_listening(tunnel.jupyter_listener, target))
+    for forward in tunnel.profile.forwards:
+        if forward.kind == "local":
+            shown.append(_listening(tunnel.listeners[forward.name], str(forward.target)))
+        else:
+            shown.append(_not_yet(forward))
+    return shown
+
+
+def _listening(listener: Listener, target: str | None) -> ForwardStatus:
+    stats = listener.stats
+    return {
+        "name": listener.name,
+        "kind": "local",
+        "listen": str(listener.address),
+        "target": target,
+        "listening": listener.listening,
+        "active": stats.active,
+        "held": stats.held,
+        "accepted": stats.accepted,
+        "bytes_in": stats.bytes_in,
+        "bytes_out": stats.bytes_out,
+        "problem": listener.problem,
+    }
+
+
+def _not_yet(forward: Forward) -> ForwardStatus:
+    return {
+        "name": forward.name,
+        "kind": forward.kind,
+        "listen": str(forward.listen),
+        "target": str(forward.target) if forward.target else None,
+        "listening": False,
+        "active": 0,
+        "held": 0,
+        "accepted": 0,
+        "bytes_in": 0,
+        "bytes_out": 0,
+        "problem": _LATER,
+    }
+
+
+def _jupyter(tunnel: Tunnel) -> JupyterStatus | None:
+    life = tunnel.server
+    if life is None:
+        return None
+    server, answer = life.current, life.answer
+    return {
+        "state": life.state,
+        "url": life.url(tunnel.jupyter_port, token=False) if server else None,
+        "version": answer.version if answer else None,
+        "pid": server.pid if server else None,
+        "host": server.host if server else None,
+        "target": str(server.target) if server else None,
+        "root_dir": server.root_dir if server else None,
+        "origin": server.origin if server else None,
+        "kernels": answer.kernels if answer else None,
+        "last_activity": answer.last_activity if answer else None,
+        "job": None,
+    }
