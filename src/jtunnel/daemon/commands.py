@@ -1,0 +1,156 @@
+"""What clients may ask for, as calls: the one road from the control socket to manager and tunnels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any, Final
+
+from jtunnel.changes import Changes
+from jtunnel.daemon.board import Board
+from jtunnel.daemon.manager import AskAbout, Manager
+from jtunnel.daemon.pages import Pages
+from jtunnel.errors import ControlError, JTunnelError
+from jtunnel.jupyter.log import read_log
+from jtunnel.jupyter.server import Server
+from jtunnel.jupyter.stop import busy_kernels, stop
+from jtunnel.ssh.connection import Connection
+from jtunnel.status import StatusDocument
+from jtunnel.tunnel.life import Tunnel
+
+_MOST_LINES: Final = 10_000
+
+
+class Commands:
+    """The control protocol's methods; each raises JTunnelError in a person's words."""
+
+    def __init__(self, manager: Manager, board: Board, pages: Pages, stopping: asyncio.Event) -> None:
+        self._manager = manager
+        self._board = board
+        self._pages = pages
+        self._stopping = stopping
+
+    @property
+    def changes(self) -> Changes:
+        """Counts every change of the status."""
+        return self._board.changes
+
+    def check_names(self, names: Sequence[str] | None) -> None:
+        """Raise ConfigError where a name is no profile's."""
+        for name in names or ():
+            self._manager.tunnel(name)
+
+    def show(self, names: Sequence[str] | None) -> StatusDocument:
+        """The status of all or some tunnels; those that are gone by now are left out."""
+        return self._board.show(names or None)
+
+    async def status(self, names: list[str] | None = None) -> StatusDocument:
+        """The status document."""
+        self.check_names(names)
+        return self.show(names)
+
+    async def select(
+        self,
+        names: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        all: bool = False,  # noqa: A002
+    ) -> list[str]:
+        """The profiles a command means, after a look at whether the config has been edited."""
+        await self._manager.refresh()
+        return self._manager.select(names, tags, every=all)
+
+    def attended(self, names: Sequence[str], ask: AskAbout) -> AbstractContextManager[None]:
+        """See `Manager.attended`."""
+        return self._manager.attended(names, ask)
+
+    def up(self, names: list[str]) -> dict[str, Any]:
+        """Want tunnels up."""
+        self._manager.up(names)
+        return {"names": names}
+
+    def restart(self, names: list[str]) -> dict[str, Any]:
+        """Renew the links of tunnels, and say which others that touches."""
+        return {"names": names, "also": self._manager.restart(names)}
+
+    async def down(
+        self,
+        names: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        all: bool = False,  # noqa: A002
+    ) -> dict[str, Any]:
+        """Drop tunnels."""
+        chosen = self._manager.select(names, tags, every=all)
+        await self._manager.down(chosen)
+        return {"names": chosen}
+
+    async def url(self, name: str) -> dict[str, Any]:
+        """The address of a tunnel's Jupyter server, with its token."""
+        return {"url": self._url(name, token=True)}
+
+    async def page(self, name: str) -> dict[str, Any]:
+        """A page that takes a browser there; the address in the answer has no token."""
+        path = self._pages.write(self._url(name, token=True))
+        return {"path": path, "url": self._url(name, token=False)}
+
+    async def stop(self, name: str, force: bool = False) -> dict[str, Any]:
+        """Shut a tunnel's server down, unless kernels are busy; then the tunnel goes down too."""
+        tunnel, connection, server = self._live_server(name, "stop its server")
+        try:
+            busy = 0 if force else await busy_kernels(connection, server)
+            if busy:
+                return {"stopped": False, "busy": busy}
+            await stop(connection, server, name)
+        except TimeoutError:
+            raise JTunnelError(
+                "not-up", f"{tunnel.profile.host} did not answer in time", f"see `jtunnel status {name}`"
+            ) from None
+        await self._manager.down([name])
+        return {"stopped": True, "pid": server.pid}
+
+    async def remote_log(self, name: str, lines: int = 100) -> dict[str, Any]:
+        """The end of the remote server's log."""
+        tunnel = self._manager.tunnel(name)
+        connection = self._live_connection(tunnel, "read its log")
+        path, text = await read_log(connection, name, max(1, min(lines, _MOST_LINES)))
+        return {"path": path, "text": text}
+
+    async def reload(self) -> dict[str, Any]:
+        """Reread the config."""
+        return asdict(await self._manager.reload())
+
+    async def shutdown(self) -> dict[str, Any]:
+        """End the daemon, once this has been answered."""
+        asyncio.get_running_loop().call_soon(self._stopping.set)
+        return {}
+
+    def _url(self, name: str, *, token: bool) -> str:
+        tunnel, _, _ = self._live_server(name, "have an address")
+        assert tunnel.server is not None
+        return tunnel.server.url(tunnel.jupyter_port, token=token)
+
+    def _live_server(self, name: str, purpose: str) -> tuple[Tunnel, Connection, Server]:
+        tunnel = self._manager.tunnel(name)
+        if tunnel.server is None:
+            raise ControlError(
+                "not-up", f"{name} has no Jupyter server", f"it has forwards only: jtunnel status {name}"
+            )
+        connection = self._live_connection(tunnel, purpose)
+        server = tunnel.server.current
+        if server is None or tunnel.server.state not in ("ready", "not-answering"):
+            raise ControlError(
+                "not-up",
+                f"the Jupyter server of {name} is not up yet",
+                f"wait for it with: jtunnel up {name}",
+            )
+        return tunnel, connection, server
+
+    def _live_connection(self, tunnel: Tunnel, purpose: str) -> Connection:
+        connection = tunnel.connection
+        if connection is None:
+            name = tunnel.profile.name
+            raise ControlError(
+                "not-up", f"{name} is not connected and cannot {purpose}", f"connect with: jtunnel up {name}"
+            )
+        return connection

@@ -1,0 +1,106 @@
+"""The control socket: who may connect, and one session for each who does. Only the owner's programs may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from jtunnel import paths, wire
+from jtunnel.daemon.session import Session
+from jtunnel.errors import ControlError
+
+_log = logging.getLogger(__name__)
+
+MakeSession = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Session]
+
+
+def prepare_directory(path: str) -> None:
+    """Make a private directory; raises ControlError where it is, or could be, somebody else's."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        stat = os.lstat(path)
+        if stat.st_uid != os.getuid() or not os.path.isdir(path) or os.path.islink(path):
+            raise ControlError(
+                "daemon-failed", f"{path} is not a directory of yours", "set JTUNNEL_RUNTIME_DIR to one"
+            )
+        if stat.st_mode & 0o077:
+            os.chmod(path, 0o700)
+    except OSError as error:
+        raise ControlError(
+            "daemon-failed", f"cannot use {path}: {error.strerror}", "set JTUNNEL_RUNTIME_DIR to another"
+        ) from None
+
+
+@asynccontextmanager
+async def serve_control(path: str, make_session: MakeSession) -> AsyncIterator[None]:
+    """Answer on the Unix socket at `path` while the block runs.
+
+    A socket that a killed daemon left is replaced; the caller holds the lock, so no living one is.
+    Raises ControlError.
+    """
+    if len(os.fsencode(path)) > paths.MAX_SOCKET_PATH:
+        raise ControlError(
+            "daemon-failed",
+            f"the path {path} is too long for a socket",
+            "set JTUNNEL_RUNTIME_DIR to a short one",
+        )
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sessions: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        sessions.add(task)
+        try:
+            if _peer_uid(writer) == os.getuid():
+                await make_session(reader, writer).run()
+            else:
+                _log.warning("turned away a connection from another user")
+        finally:
+            sessions.discard(task)
+            writer.close()
+
+    server = await asyncio.start_unix_server(accept, sock=_bind(path), limit=wire.MAX_LINE)
+    try:
+        yield
+    finally:
+        server.close()
+        for session in list(sessions):
+            session.cancel()
+        if sessions:
+            await asyncio.wait(list(sessions))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _bind(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode must be right from the start; chmod afterwards leaves a gap.
+    old_mask = os.umask(0o177)
+    try:
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise ControlError("daemon-failed", f"cannot listen on {path}: {error.strerror}") from None
+    finally:
+        os.umask(old_mask)
+    sock.setblocking(False)
+    return sock
+
+
+def _peer_uid(writer: asyncio.StreamWriter) -> int:
+    sock = writer.get_extra_info("socket")
+    if sys.platform == "linux":
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[1])
+    # struct xucred of LOCAL_PEERCRED in unix(4) on macOS and the BSDs: version, uid, …
+    credentials = sock.getsockopt(0, 0x001, 76)
+    return int(struct.unpack_from("II", credentials)[1])

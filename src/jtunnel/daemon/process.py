@@ -1,0 +1,191 @@
+"""The daemon's process: one at a time, its signals, its order of starting and ending."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from jtunnel import __version__, paths
+from jtunnel.config.load import load_config
+from jtunnel.config.profile import Config
+from jtunnel.daemon.board import Board
+from jtunnel.daemon.commands import Commands
+from jtunnel.daemon.control import prepare_directory, serve_control
+from jtunnel.daemon.logs import start_logging
+from jtunnel.daemon.manager import Manager
+from jtunnel.daemon.notify import notify
+from jtunnel.daemon.pages import Pages
+from jtunnel.daemon.ports import Ports
+from jtunnel.daemon.session import Session
+from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ControlError, JTunnelError
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after the first signal in which everything ends in order; then the process just goes.
+STOP_TIMEOUT_S: Final = 4.5
+_LOCK_POLL_S: Final = 0.05
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon in the foreground until a signal or `jtunnel shutdown`; the `jtunneld` command."""
+    parser = argparse.ArgumentParser(
+        prog="jtunneld",
+        description="The service of jtunnel, in the foreground. `jtunnel up` starts one by itself.",
+    )
+    parser.add_argument("--version", action="version", version=f"jtunneld {__version__}")
+    parser.parse_args(argv)
+    try:
+        return run(os.environ)
+    except JTunnelError as error:
+        for line in getattr(error, "lines", ()) or (str(error),):
+            print(f"jtunneld: {line}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"jtunneld: cannot start: {error.strerror}: {error.filename}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Take the lock, then live; raises JTunnelError where it cannot start."""
+    runtime, state = paths.runtime_dir(environ), paths.state_dir(environ)
+    config_path = paths.config_file(environ)
+    config = _load(config_path, environ)
+    prepare_directory(runtime)
+    prepare_directory(state)
+    lock = _lock(os.path.join(runtime, "jtunnel.lock"), paths.control_socket(environ))
+    try:
+        start_logging(paths.log_file(environ), to_terminal=sys.stderr.isatty() or "JOURNAL_STREAM" in environ)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_live(config, environ))
+    finally:
+        os.close(lock)
+    return EXIT_DONE
+
+
+async def _live(config: Config, environ: Mapping[str, str]) -> None:
+    stopping = asyncio.Event()
+    board = Board(os.getpid(), config.path)
+    pages = Pages(paths.runtime_dir(environ))
+    ports = Ports(os.path.join(paths.state_dir(environ), "ports.json"))
+    _log.info("jtunneld %s starts, pid %d, %d profiles", __version__, os.getpid(), len(config.profiles))
+    async with asyncio.TaskGroup() as tasks:
+        manager = Manager(tasks, config, environ, board, ports)
+        commands = Commands(manager, board, pages, stopping)
+        reload = asyncio.Event()
+        _handle_signals(stopping, reload)
+        reloading = tasks.create_task(_reload_on(reload, manager))
+        try:
+            async with serve_control(
+                paths.control_socket(environ), lambda reader, writer: Session(reader, writer, commands)
+            ):
+                manager.start_automatic()
+                notify(environ, "READY=1", f"STATUS=looking after {len(config.profiles)} profiles")
+                await stopping.wait()
+                notify(environ, "STOPPING=1")
+                _go_by_force_after(STOP_TIMEOUT_S)
+            # From here nobody is answered: who asks now starts a new daemon, which waits for the lock.
+            await manager.close()
+        finally:
+            reloading.cancel()
+            pages.clear()
+    _log.info("jtunneld ends")
+
+
+def _load(path: str, environ: Mapping[str, str]) -> Config:
+    try:
+        return load_config(path, environ)
+    except ConfigError as error:
+        if not error.missing:
+            raise
+        # It may be written later: `up` and `reload` read it then.
+        return Config(path=path, profiles={})
+
+
+def _lock(path: str, control_socket: str) -> int:
+    """Hold the lock that makes this the only daemon; returns its open file. Raises ControlError.
+
+    A daemon that is ending, which no longer answers, is waited for.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    patience_until = time.monotonic() + STOP_TIMEOUT_S + 1
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if _answers(control_socket) or time.monotonic() > patience_until:
+                raise _second_daemon(descriptor) from None
+            time.sleep(_LOCK_POLL_S)
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
+
+
+def _answers(control_socket: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(control_socket)
+        except OSError:
+            return False
+        return True
+
+
+def _second_daemon(descriptor: int) -> ControlError:
+    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    os.close(descriptor)
+    return ControlError(
+        "daemon-failed",
+        f"another daemon runs already{f' (pid {holder})' if holder.isdecimal() else ''}",
+        "use it, or end it with: jtunnel shutdown",
+    )
+
+
+def _handle_signals(stopping: asyncio.Event, reload: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopping.is_set():
+            _log.warning("ends at once, at the second signal")
+            os._exit(EXIT_FAILED)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+
+
+async def _reload_on(reload: asyncio.Event, manager: Manager) -> None:
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            await manager.reload()
+        except ConfigError as error:
+            _log.warning("the config is not read: %s", error)
+
+
+def _go_by_force_after(seconds: float) -> None:
+    """A name look-up that hangs in a thread must not keep a stopped daemon alive."""
+    timer = threading.Timer(seconds, os._exit, (EXIT_FAILED,))
+    timer.daemon = True
+    timer.start()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
