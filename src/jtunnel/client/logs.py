@@ -1,0 +1,148 @@
+"""`logs`: the daemon's log file, read here without the daemon's help, or a remote server's log."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+from jtunnel import paths
+from jtunnel.client import terminal
+from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Final
+
+_POLL_S: Final = 0.2
+_REMOTE_POLL_S: Final = 1.0
+_REMOTE_S: Final = 30.0
+
+
+def show_logs(environ: Mapping[str, str], *, name: str | None, follow: bool, lines: int, remote: bool) -> int:
+    """Print the end of a log and, to `follow` it, what is added until Ctrl-C."""
+    try:
+        if remote:
+            if name is None:
+                raise ConfigError(
+                    "usage", "logs --remote needs the name of a tunnel", "jtunnel logs NAME --remote"
+                )
+            return _show_remote(environ, name, lines, follow)
+        return _show_local(paths.log_file(environ), name, lines, follow)
+    except KeyboardInterrupt:
+        return EXIT_DONE
+
+
+class LineFilter:
+    """Keeps one tunnel's lines of the daemon's log, and the lines that continue them.
+
+    A line reads `2026-11-22T04:00:00.123Z info    [gpu] text`; without brackets it is no tunnel's.
+    """
+
+    def __init__(self, name: str | None) -> None:
+        self._mark = None if name is None else f"[{name}]"
+        self._keeps = self._mark is None
+
+    def keeps(self, line: str) -> bool:
+        """Whether `line`, which follows the last one given, is to be shown."""
+        if self._mark is not None and line[:4].isdigit() and line[10:11] == "T":
+            self._keeps = line.split(None, 3)[2:3] == [self._mark]
+        return self._keeps
+
+
+class LogFile:
+    """A log file that is read as it grows, is rotated or is cut short."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = open(path, "rb")  # noqa: SIM115  (replaced at each rotation)
+        self._rest = b""
+
+    def read_lines(self) -> Iterator[str]:
+        """The whole lines that were added since the last call."""
+        yield from self._drain()
+        if self._is_replaced():
+            # A line written between the two looks at the old file must not be lost.
+            yield from self._drain()
+            self._file.close()
+            self._file = open(self._path, "rb")  # noqa: SIM115
+            self._rest = b""
+            yield from self._drain()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def _drain(self) -> Iterator[str]:
+        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+
+    def _is_replaced(self) -> bool:
+        try:
+            now = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return now.st_ino != os.fstat(self._file.fileno()).st_ino or now.st_size < self._file.tell()
+
+
+def fresh_lines(before: list[str], after: list[str]) -> list[str]:
+    """What a log's last lines `after` have that its last lines `before`, seen earlier, have not."""
+    for start in range(len(before) + 1):
+        if before[start:] == after[: len(before) - start]:
+            return after[len(before) - start :]
+    return after
+
+
+def _show_local(path: str, name: str | None, lines: int, follow: bool) -> int:
+    log = _open(path, wait=follow)
+    if log is None:
+        terminal.say(f"there is no log at {path} yet; the daemon writes it: jtunnel up")
+        return EXIT_FAILED
+    filter_ = LineFilter(name)
+    try:
+        kept = (line for line in log.read_lines() if filter_.keeps(line))
+        _print(deque(kept, maxlen=lines))
+        while follow:
+            time.sleep(_POLL_S)
+            _print(line for line in log.read_lines() if filter_.keeps(line))
+    finally:
+        log.close()
+    return EXIT_DONE
+
+
+def _open(path: str, *, wait: bool) -> LogFile | None:
+    said = False
+    while True:
+        try:
+            return LogFile(path)
+        except FileNotFoundError:
+            if not wait:
+                return None
+        if not said:
+            terminal.say(f"waiting for a log at {path}")
+            said = True
+        time.sleep(_POLL_S)
+
+
+def _show_remote(environ: Mapping[str, str], name: str, lines: int, follow: bool) -> int:
+    from jtunnel.client.dial import dial
+
+    seen: list[str] = []
+    with dial(environ) as connection:
+        while True:
+            params = {"name": name, "lines": lines}
+            answer: dict[str, str] = connection.call("remote_log", params, timeout_s=_REMOTE_S)
+            now = answer["text"].splitlines()
+            _print(fresh_lines(seen, now))
+            seen = now
+            if not follow:
+                return EXIT_DONE
+            time.sleep(_REMOTE_POLL_S)
+
+
+def _print(lines: Iterable[str]) -> None:
+    text = "".join(f"{terminal.printable(line)}\n" for line in lines)
+    if text:
+        terminal.put_raw(text)
