@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from jtunnel.errors import LinkError
-from jtunnel.ssh.destination import Destination, Resolved, resolve
+from jtunnel.ssh.destination import Destination, Resolved
+from jtunnel.ssh.resolve import resolve
 
 CONFIG = """
 Include more.conf

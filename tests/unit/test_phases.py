@@ -43,6 +43,7 @@ TUNNEL_PHASES: list[tunnel.Phase] = [
         (tunnel.Linking(), None, "connecting", None),
         (tunnel.Linking(), link.Dialling(0, None), "connecting", None),
         (tunnel.Linking(), link.Serving(CONNECTION), "connecting", None),
+        (tunnel.Proving(), link.Serving(CONNECTION), "connecting", None),
         (tunnel.Searching(), link.Serving(CONNECTION), "starting", None),
         (tunnel.Starting("starting"), link.Serving(CONNECTION), "starting", None),
         (tunnel.Up(), link.Serving(CONNECTION), "up", None),

@@ -92,7 +92,7 @@ async def _join(
         ready = await wait_until_ready(remote, server, key)
     except ServerError as error:
         if not record.ready:
-            await end_process(remote, server, key, grace_s=0)
+            await end_process(remote, server, key, grace_s=0, group=True)
         if isinstance(error, SocketRefusedError) and options.listen != "socket":
             await run_script(remote, "refuse", key, timeout_s=LAUNCH_S)
             if record.ready:

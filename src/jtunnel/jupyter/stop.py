@@ -50,7 +50,7 @@ async def stop(remote: Remote, server: Server, key: str) -> None:
         # Its end is what was wanted; the script below tells that apart from another node.
         if error.kind != "server-gone":
             raise
-    await end_process(remote, server, key, grace_s=GRACE_S if promised else 0)
+    await end_process(remote, server, key, grace_s=GRACE_S if promised else 0, group=False)
 
 
 async def _ask_to_shut_down(remote: Remote, server: Server) -> bool:
@@ -59,8 +59,11 @@ async def _ask_to_shut_down(remote: Remote, server: Server) -> bool:
     return response.status == 200
 
 
-async def end_process(remote: Remote, server: Server, key: str, *, grace_s: int) -> None:
-    """Wait `grace_s` seconds for the process's end, then signal it; same node, pid, start time and user."""
+async def end_process(remote: Remote, server: Server, key: str, *, grace_s: int, group: bool) -> None:
+    """Wait `grace_s` seconds for the process's end, then signal it; same node, pid, start time and user.
+
+    With `group`, the processes that it began go with it: a command may be a wrapper of the server.
+    """
     report = await run_script(
         remote,
         "stop",
@@ -71,6 +74,7 @@ async def end_process(remote: Remote, server: Server, key: str, *, grace_s: int)
         host=server.host,
         sock=server.target.path if isinstance(server.target, UnixAddress) else "",
         grace=grace_s,
+        group="1" if group else "",
     )
     if (node := report.one("elsewhere")) is not None:
         raise ServerError(

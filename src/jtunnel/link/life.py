@@ -20,9 +20,10 @@ from jtunnel.link import retry
 from jtunnel.link.phase import Blocked, Dialling, Idle, Phase, Serving, Waiting, check_step
 from jtunnel.ssh.connect import connect
 from jtunnel.ssh.connection import Connection
-from jtunnel.ssh.destination import Destination, Resolved, resolve
+from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.identities import KeyStore
 from jtunnel.ssh.prompts import Desk
+from jtunnel.ssh.resolve import resolve
 
 _log = logging.getLogger(__name__)
 

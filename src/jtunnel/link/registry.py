@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from jtunnel.errors import LinkError
 from jtunnel.link.life import Link
-from jtunnel.ssh.destination import Destination, Resolved, resolve
+from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.prompts import Desk
+from jtunnel.ssh.resolve import resolve
 
 
 @dataclass(slots=True)

@@ -180,8 +180,10 @@ class Tunnel:
             try:
                 if isinstance(self.phase, Stopped):
                     await self._stop(self.phase.error)
-                await self._bring_up(connection)
-                await self._stay_up(connection)
+                await self._prove_targets(connection)
+                while True:
+                    await self._bring_up(connection)
+                    await self._stay_up(connection)
             except (ServerError, ChannelError) as error:
                 if error.kind == "connection-lost":
                     link.suspect(error.message)
@@ -189,13 +191,8 @@ class Tunnel:
                 else:
                     await self._stop(error)
 
-    async def _bring_up(self, connection: Connection) -> None:
-        if self.server and self.jupyter_listener:
-            self._enter(Searching())
-            target = await self.server.bring_up(
-                connection, lambda step: self._enter(Starting(step)), self._changed
-            )
-            self.jupyter_listener.serve(functools.partial(connection.open, target))
+    async def _prove_targets(self, connection: Connection) -> None:
+        """Try the target of each forward: one that is forbidden is found before anything is started."""
         self._enter(Proving())
         async with asyncio.TaskGroup() as tasks:
             trials = [
@@ -205,6 +202,14 @@ class Tunnel:
         for trial in trials:
             if (refusal := trial.result()) is not None:
                 raise refusal
+
+    async def _bring_up(self, connection: Connection) -> None:
+        if self.server and self.jupyter_listener:
+            self._enter(Searching())
+            target = await self.server.bring_up(
+                connection, lambda step: self._enter(Starting(step)), self._changed
+            )
+            self.jupyter_listener.serve(functools.partial(connection.open, target))
         self._was_up = True
         self._enter(Up())
 

@@ -26,8 +26,13 @@ class Linking:
 
 
 @dataclass(frozen=True, slots=True)
+class Proving:
+    """The connection is there; the forwards' targets are being tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class Searching:
-    """The connection is there; the remote Jupyter server is being found and asked."""
+    """The remote Jupyter server is being found and asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,6 @@ class Starting:
     """The remote Jupyter server is being started; `step` says how far it is."""
 
     step: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proving:
-    """Everything is there and the forwards' targets are being tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,16 @@ class Stopped:
     error: JTunnelError
 
 
-Phase = Down | Linking | Searching | Starting | Proving | Up | Stopped
+Phase = Down | Linking | Proving | Searching | Starting | Up | Stopped
 
-_CONNECTED: Final = (Searching, Starting, Proving, Up)
 _FOLLOWERS: Final[Mapping[type[Phase], tuple[type[Phase], ...]]] = {
     Down: (Linking, Stopped),
-    Linking: (Searching, Proving, Stopped, Down),
-    Searching: (Starting, Proving, Stopped, Linking, Down),
-    Starting: (Starting, Searching, Proving, Stopped, Linking, Down),
-    Proving: (Up, Stopped, Searching, Linking, Down),
-    Up: (Searching, Stopped, Linking, Down),
-    Stopped: (Linking, Searching, Proving, Down),
+    Linking: (Proving, Stopped, Down),
+    Proving: (Searching, Up, Stopped, Proving, Linking, Down),
+    Searching: (Starting, Up, Stopped, Proving, Linking, Down),
+    Starting: (Starting, Up, Stopped, Proving, Linking, Down),
+    Up: (Searching, Stopped, Proving, Linking, Down),
+    Stopped: (Linking, Proving, Down),
 }
 
 
@@ -88,6 +87,6 @@ def derive_state(phase: Phase, link_phase: link.Phase | None) -> tuple[State, JT
         case link.Serving():
             if isinstance(phase, Up):
                 return "up", None
-            return ("starting" if isinstance(phase, _CONNECTED) else "connecting"), None
+            return ("starting" if isinstance(phase, Searching | Starting) else "connecting"), None
         case _:
             return "connecting", None

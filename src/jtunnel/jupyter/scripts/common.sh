@@ -34,7 +34,7 @@ process_facts() {
     p_start='' p_uid=''
     case $1 in '' | *[!0-9]*) return 1 ;; esac
     if [ -d "$proc/self" ]; then
-        p_line=$(cat "$proc/$1/stat" 2>/dev/null) || return 1
+        [ -d "$proc/$1" ] && p_line=$(cat "$proc/$1/stat" 2>/dev/null) || return 1
         while read -r p_word p_value _; do
             [ "$p_word" != Uid: ] || p_uid=$p_value
         done 2>/dev/null <"$proc/$1/status"

@@ -1,5 +1,6 @@
 # Ends one process: waits, then TERM, then KILL, each time only if it is still the very same one.
-# Expects $pid, $started, $host, $sock ('' for TCP) and $grace, the seconds to wait before TERM.
+# Expects $pid, $started, $host, $sock ('' for TCP), $grace, the seconds to wait before TERM,
+# and $group: 1 if its whole process group is ours to end, as that of a start that failed.
 
 # wait_for_end SECONDS
 wait_for_end() {
@@ -11,11 +12,15 @@ wait_for_end() {
     done
 }
 
+signal_it() {
+    [ -n "$group" ] && kill "-$1" -- "-$pid" 2>/dev/null || kill "-$1" "$pid" 2>/dev/null
+}
+
 end_it() {
     wait_for_end "$grace" && return
-    kill -TERM "$pid" 2>/dev/null
+    signal_it TERM
     wait_for_end 10 && return
-    kill -KILL "$pid" 2>/dev/null
+    signal_it KILL
     wait_for_end 5
 }
 
