@@ -58,9 +58,8 @@ class ServerLife:
         """
         self.state = "searching"
         changed()
-        server = await find(remote, self._options, self._name)
-        if server is None:
-            self._check_may_start()
+        server = await self._find(remote)
+        if server is None or not server.answering:
             self.state = "starting"
             starting("starting")
             server = await start(remote, self._options, self._name, starting)
@@ -91,17 +90,23 @@ class ServerLife:
                 self.answer = answer
                 changed()
 
-    def _check_may_start(self) -> None:
-        if self.current is not None and not self._may_start:
+    async def _find(self, remote: Remote) -> Server | None:
+        """The server to use, or None where one is to be started; raises `server-gone` where neither."""
+        missing: ServerError | None = None
+        server: Server | None = None
+        try:
+            server = await find(remote, self._options, self._name)
+        except ServerError as error:
+            if error.kind != "jupyter-missing":
+                raise
+            missing = error
+        if server is None and self.current is not None and not self._may_start:
             self.state = "gone"
             raise ServerError(
                 "server-gone",
                 f"the Jupyter server on {self.current.host} is gone, and its kernels with it",
                 f"start a new one with: jtunnel up {self._name}",
             )
-        if self._options.start == "never":
-            raise ServerError(
-                "jupyter-missing",
-                "no Jupyter server runs there that could be adopted",
-                'start one on the remote host, or leave out start = "never"',
-            )
+        if missing is not None:
+            raise missing
+        return server
