@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 
@@ -14,8 +12,9 @@ from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
 from jtunnel.jupyter.plan import Ground
 from jtunnel.jupyter.prepare import prepare
+from tests.support import processes
 from tests.support.home import SYSTEM_PATH
-from tests.support.local_remote import RemoteHome
+from tests.support.local_remote import RemoteHome, new_home, new_key, run
 from tests.support.programs import find_program
 
 NOISE = "echo welcome; printf 'no newline'"
@@ -23,22 +22,16 @@ NOISE = "echo welcome; printf 'no newline'"
 
 @pytest.fixture
 def home() -> Iterator[RemoteHome]:
-    made = RemoteHome()
-    # A jupyter that no Python belongs to: its versions are unknown.
-    made.write("tools/bin/jupyter", "#!/bin/sh\nexit 1\n", mode=0o755)
-    yield made
-    made.remove()
+    with new_home() as made:
+        # A jupyter that no Python belongs to: its versions are unknown.
+        made.write("tools/bin/jupyter", "#!/bin/sh\nexit 1\n", mode=0o755)
+        yield made
 
 
 def ground_of(home: RemoteHome, options: JupyterOptions | None = None) -> Ground:
     """What prepare() finds."""
 
-    async def main() -> Ground:
-        async with asyncio.timeout(60):
-            key = f"t{secrets.token_hex(6)}"
-            return await prepare(home.connect(), options or JupyterOptions(), key)
-
-    return asyncio.run(main())
+    return run(prepare(home.connect(), options or JupyterOptions(), new_key()))
 
 
 def problem_of(home: RemoteHome, options: JupyterOptions | None = None) -> ServerError:
@@ -90,6 +83,7 @@ def test_a_start_up_file_that_never_ends(home: RemoteHome) -> None:
     home.write(".bash_profile", "sleep 1000\n")
     program = home.write(".local/bin/jupyter", "#!/bin/sh\n", mode=0o755)
     assert ground_of(home).program == program
+    assert not processes.await_end(processes.running_with("HOME", home.path), 5)
 
 
 def test_a_noisy_shell_for_every_command(home: RemoteHome) -> None:

@@ -7,7 +7,8 @@ import secrets
 import shlex
 import stat
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -21,7 +22,7 @@ from jtunnel.jupyter.start import _RESET
 from jtunnel.jupyter.survey import read_survey
 from jtunnel.remote import CommandResult
 from tests.support import processes
-from tests.support.local_remote import RemoteHome
+from tests.support.local_remote import RemoteHome, new_home, new_key
 from tests.support.programs import find_program
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -37,15 +38,13 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture
 def home() -> Iterator[RemoteHome]:
-    made = RemoteHome()
-    yield made
-    made.remove()
+    with new_home() as made:
+        yield made
 
 
 @pytest.fixture
 def key() -> str:
-    """A profile's name that no other test uses: locks are in a place that all homes share."""
-    return f"t{secrets.token_hex(6)}"
+    return new_key()
 
 
 def run(shell: list[str], home: RemoteHome, name: str, key: str, **variables: str | int) -> Report:
@@ -83,7 +82,7 @@ def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variabl
 def stop(shell: list[str], home: RemoteHome, key: str, report: Report, **variables: str) -> Report:
     """End what was launched."""
     pid, started = (report.one("launched") or "").split(" ")
-    values = {"pid": pid, "started": started, "host": NODE, "sock": "", "grace": "0"}
+    values = {"pid": pid, "started": started, "host": NODE, "sock": "", "grace": "0", "group": ""}
     return run(shell, home, "stop", key, **{**values, **variables})
 
 
@@ -96,6 +95,14 @@ def sleeper(home: RemoteHome) -> str:
         'grep SigIgn /proc/self/status\necho "cwd $(pwd)"\nexec sleep 600\n',
         mode=0o755,
     )
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something has come about on this machine."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_life(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
@@ -177,8 +184,17 @@ def test_term_that_is_ignored_is_followed_by_kill(home: RemoteHome, key: str) ->
     shell = [find_program("dash")]
     stubborn = home.write("stubborn", '#!/bin/sh\ntrap "" TERM\nwhile :; do sleep 600; done\n', mode=0o755)
     report = launch(shell, home, key, stubborn)
+    wait_for(lambda: "sleep" in [process.name() for process in processes.running_with("HOME", home.path)])
     assert stop(shell, home, key, report).one("ended") is not None
     processes.kill(processes.running_with("HOME", home.path))
+
+
+def test_a_group_ends_with_its_leader(shell: list[str], home: RemoteHome, key: str) -> None:
+    wrapper = home.write("wrapper", "#!/bin/sh\nsleep 600\nexit 0\n", mode=0o755)
+    report = launch(shell, home, key, wrapper)
+    wait_for(lambda: "sleep" in [process.name() for process in processes.running_with("HOME", home.path)])
+    assert stop(shell, home, key, report, group="1").one("ended") is not None
+    assert not processes.await_end(processes.running_with("HOME", home.path), 5)
 
 
 def test_a_home_that_cannot_be_written_is_said(

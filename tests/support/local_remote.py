@@ -7,16 +7,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 from jtunnel.address import Address, TcpAddress
 from jtunnel.errors import ChannelError
 from jtunnel.remote import CommandResult, FarEnd
 from tests.support import processes
 from tests.support.home import SYSTEM_PATH
+
+T = TypeVar("T")
+#: What people have from posts, and a password.
+HOSTILE_CONFIG = """
+c.ServerApp.ip = '*'
+c.ServerApp.port = 1008
+c.ServerApp.certfile = '/none/cert.pem'
+c.ServerApp.keyfile = '/none/key.pem'
+c.ServerApp.open_browser = True
+c.PasswordIdentityProvider.hashed_password = 'sha1:a:deadbeef'
+"""
+
+
+def run(main: Coroutine[Any, Any, T], *, within_s: float = 90.0) -> T:
+    """Run a test's coroutine with a deadline."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(within_s):
+            return await main
+
+    return asyncio.run(bounded())
+
+
+@contextlib.contextmanager
+def new_home(jupyter_bin: str | None = None) -> Iterator[RemoteHome]:
+    """A home that is gone at the end, with the programs in `jupyter_bin` on its PATH."""
+    home = RemoteHome(path=f"{jupyter_bin}:{SYSTEM_PATH}" if jupyter_bin else SYSTEM_PATH)
+    try:
+        yield home
+    finally:
+        home.remove()
+
+
+def new_key() -> str:
+    """A profile's name that no other test uses: locks are in a place that all homes share."""
+    return f"t{secrets.token_hex(6)}"
 
 
 class RemoteHome:

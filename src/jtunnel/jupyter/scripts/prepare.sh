@@ -14,7 +14,7 @@ ask_shell() {
         a_left=$((a_left - 1))
         nap
     done
-    kill -KILL ${a_session:+-- -}"$a_pid" 2>/dev/null
+    kill -KILL "${a_session:+-}$a_pid" 2>/dev/null
     sed -n "/^begin-$nonce\$/,/^end-$nonce\$/p" "$environment.raw" | grep -v "^[a-z]*-$nonce\$" >"$environment"
     rm -f "$environment.raw"
     [ -s "$environment" ]

@@ -13,7 +13,7 @@ wait_for_end() {
 }
 
 signal_it() {
-    [ -n "$group" ] && kill "-$1" -- "-$pid" 2>/dev/null || kill "-$1" "$pid" 2>/dev/null
+    [ -n "$group" ] && kill "-$1" "-$pid" 2>/dev/null || kill "-$1" "$pid" 2>/dev/null
 }
 
 end_it() {

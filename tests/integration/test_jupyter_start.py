@@ -1,0 +1,143 @@
+"""Starting a real JupyterLab: on a port, where sshd forwards to ports only, and starts that fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from jtunnel.address import TcpAddress
+from jtunnel.config.profile import JupyterOptions
+from jtunnel.errors import ChannelError, ServerError
+from jtunnel.jupyter.find import find
+from jtunnel.jupyter.probe import probe
+from jtunnel.jupyter.start import start
+from jtunnel.jupyter.stop import stop
+from tests.support import processes
+from tests.support.local_remote import HOSTILE_CONFIG, RemoteHome, new_home, new_key, run
+
+OPTIONS = JupyterOptions(allow_root=True)
+SOCKET = replace(OPTIONS, listen="socket")
+TCP = replace(OPTIONS, listen="tcp")
+NODE = os.uname().nodename
+
+
+@pytest.fixture
+def home(jupyter_bin: str) -> Iterator[RemoteHome]:
+    with new_home(jupyter_bin) as made:
+        yield made
+
+
+@pytest.fixture
+def key() -> str:
+    return new_key()
+
+
+def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, key: str) -> None:
+    home.write(".jupyter/jupyter_server_config.py", HOSTILE_CONFIG + "c.ServerApp.base_url = '/up/'\n")
+    os.mkdir(os.path.join(home.path, "work"))
+
+    async def main() -> None:
+        remote = home.connect()
+        first = await start(remote, replace(TCP, directory="~/work"), key)
+        assert isinstance(first.target, TcpAddress)
+        assert (first.root_dir, first.path_for_browser) == (os.path.join(home.path, "work"), "/up/lab")
+        assert first.token
+        assert (await probe(remote, first, timeout_s=10)).kernels == 0
+        listening = psutil.Process(first.pid).net_connections("tcp")
+        assert {entry.laddr.ip for entry in listening if entry.status == "LISTEN"} == {"127.0.0.1"}
+        await stop(remote, first, key)
+        port = first.target.port
+        second = await start(remote, replace(TCP, remote_port=port), key)
+        assert second.target == first.target
+        assert second.token == first.token
+        assert second.pid != first.pid
+        with pytest.raises(ServerError, match="has ended") as caught:
+            await probe(remote, first, timeout_s=10)
+        assert caught.value.kind == "server-gone"
+        await stop(remote, second, key)
+
+    run(main())
+
+
+def test_a_server_that_sshd_cannot_reach_is_started_on_a_port(home: RemoteHome, key: str) -> None:
+    async def main() -> None:
+        remote = home.connect(no_unix=True)
+        steps: list[str] = []
+        server = await start(remote, OPTIONS, key, steps.append)
+        assert isinstance(server.target, TcpAddress)
+        assert any("does not forward to sockets" in step for step in steps)
+        assert (
+            len([p for p in processes.running_with("HOME", home.path) if "lab" in " ".join(p.cmdline())]) == 1
+        )
+        await stop(remote, server, key)
+        steps.clear()
+        again = await start(remote, OPTIONS, key, steps.append)
+        assert isinstance(again.target, TcpAddress)
+        assert not any("does not forward to sockets" in step for step in steps)
+        await stop(remote, again, key)
+        with pytest.raises(ServerError, match="does not forward to Unix sockets") as caught:
+            await start(remote, SOCKET, key)
+        assert caught.value.kind == "forward-refused"
+
+    run(main())
+    assert not processes.running_with("HOME", home.path)
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "why"),
+    [
+        ("", replace(OPTIONS, command="jupyter lab --ServerApp.max_body_size=many"), "max_body_size"),
+        ("c.IdentityProvider.token = ''\n", TCP, "switches authentication off"),
+        ("", replace(OPTIONS, command="/bin/false lab"), "its log is empty"),
+    ],
+)
+def test_a_start_that_fails_says_why_and_leaves_nothing(
+    home: RemoteHome, key: str, config: str, options: JupyterOptions, why: str
+) -> None:
+    home.write(".jupyter/jupyter_server_config.py", config)
+
+    async def main() -> None:
+        remote = home.connect()
+        with pytest.raises(ServerError) as caught:
+            await start(remote, options, key)
+        assert caught.value.kind == "jupyter-failed"
+        assert why in caught.value.message
+        assert "\n" not in caught.value.message
+        assert await find(remote, options, key) is None
+
+    run(main())
+    assert not processes.running_with("HOME", home.path)
+    assert not os.path.exists(os.path.join(home.path, f".local/share/jtunnel/{key}@{NODE}.json"))
+
+
+@pytest.mark.root
+def test_root_is_refused_unless_asked_for(home: RemoteHome, key: str) -> None:
+    with pytest.raises(ServerError, match="root") as caught:
+        run(start(home.connect(), JupyterOptions(), key))
+    assert "allow_root" in caught.value.advice
+
+
+def test_a_start_whose_connection_goes_is_joined_by_the_next(home: RemoteHome, key: str) -> None:
+    async def main() -> None:
+        lost = home.connect()
+
+        def lose(step: str) -> None:
+            lost.is_lost = step.startswith("waiting")
+
+        with pytest.raises(ChannelError) as caught:
+            await start(lost, OPTIONS, key, lose)
+        assert caught.value.kind == "connection-lost"
+        remote = home.connect()
+        found = await find(remote, OPTIONS, key)
+        assert found is not None
+        assert not found.answering
+        joined = await start(remote, replace(OPTIONS, start="never"), key)
+        assert joined.answering
+        assert joined.pid == found.pid
+        await stop(remote, joined, key)
+
+    run(main())
