@@ -14,9 +14,11 @@ need() { # PROGRAM PACKAGE
 need sshd openssh-server
 need ssh openssh-client
 need chromium chromium
+need dash dash
 need tcsh tcsh
 need fish fish
 need autossh autossh
+need busybox busybox
 if [ "$(uname)" = Linux ]; then
     need ip iproute2
     # The tests' JupyterLab runs as another user, who may not be able to reach any other Python.

@@ -76,17 +76,17 @@ class PseudoTerminal:
         """Whether what is typed can be seen."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
-    def wait_for(self, text: str, *, after: int = 0) -> int:
+    def wait_for(self, text: str, *, after: int = 0, timeout_s: float = WAIT_S) -> int:
         """Wait until `text` was shown after position `after`; return the position behind it."""
-        give_up_at = time.monotonic() + WAIT_S
+        give_up_at = time.monotonic() + timeout_s
         while (found := self.shown.find(text, after)) < 0:
             if not self._read(give_up_at - time.monotonic()):
                 raise AssertionError(f"{text!r} was not shown, only: {self.shown!r}")
         return found + len(text)
 
-    def wait(self) -> int:
+    def wait(self, timeout_s: float = WAIT_S) -> int:
         """Wait for the program's end; return its exit code."""
-        give_up_at = time.monotonic() + WAIT_S
+        give_up_at = time.monotonic() + timeout_s
         while self._read(give_up_at - time.monotonic()):
             pass
         return self.process.wait(max(0.1, give_up_at - time.monotonic()))

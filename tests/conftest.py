@@ -1,0 +1,106 @@
+"""The fixtures that all tests share; what they hand out lives in tests/support."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.support.accounts import Account, current_account, new_account
+from tests.support.client import Jtunnel
+from tests.support.home import Home
+from tests.support.keys import Key, make_key
+from tests.support.programs import find_program
+from tests.support.sshd import Sshd
+from tests.support.streams import EchoServer
+
+pytest_plugins = ["tests.support.guard"]
+
+JUPYTER_SETUP = os.path.join(os.path.dirname(__file__), "setup", "jupyter.sh")
+JUPYTER_SETUP_TIMEOUT_S = 600
+
+
+@pytest.fixture(scope="session")
+def host_key(tmp_path_factory: pytest.TempPathFactory) -> Key:
+    """The key of the run's SSH servers."""
+    return make_key(str(tmp_path_factory.mktemp("host-key")), "ssh_host_ed25519_key")
+
+
+@pytest.fixture(scope="session")
+def client_key(tmp_path_factory: pytest.TempPathFactory) -> Key:
+    """A key without passphrase to log in with."""
+    return make_key(str(tmp_path_factory.mktemp("client-key")))
+
+
+@pytest.fixture(scope="session")
+def jupyter_bin(outer_environ: Mapping[str, str]) -> str:
+    """The directory of a JupyterLab that every account can run; `make test` makes it beforehand."""
+    if given := outer_environ.get("JTUNNEL_TEST_JUPYTER_BIN"):
+        return given
+    made = subprocess.run(
+        ["sh", JUPYTER_SETUP],
+        env=outer_environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=JUPYTER_SETUP_TIMEOUT_S,
+    )
+    return made.stdout.strip()
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    """A home of the test's own, with an environment for what it starts."""
+    made = Home()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def remote_user() -> Iterator[Account]:
+    """A new system user to log in as; the test needs root."""
+    find_program("useradd")
+    with new_account() as account:
+        yield account
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest) -> Iterator[Account]:
+    """Someone to log in as: another user with root, this one with a private home without."""
+    if os.geteuid() == 0:
+        yield request.getfixturevalue("remote_user")
+    else:
+        remote_home = Home()
+        yield current_account(remote_home.path)
+        remote_home.remove()
+
+
+@pytest.fixture
+def sshd(host_key: Key, client_key: Key, account: Account) -> Iterator[Sshd]:
+    """A running sshd that lets `client_key` log in as `account`."""
+    with Sshd(host_key, account, authorized=[client_key]) as server:
+        yield server
+
+
+@pytest.fixture
+def box(home: Home, sshd: Sshd, account: Account, client_key: Key, host_key: Key) -> Sshd:
+    """That sshd, which ~/.ssh/config calls `box` and known_hosts knows."""
+    home.add_host("box", port=sshd.port, user=account.name, identity=client_key, host_key=host_key)
+    return sshd
+
+
+@pytest.fixture
+def echo() -> Iterator[EchoServer]:
+    """A target for forwards: it sends back what it gets."""
+    with EchoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def jtunnel(home: Home) -> Iterator[Jtunnel]:
+    """The installed jtunnel in `home`; its daemon is gone at the end."""
+    program = Jtunnel(home)
+    yield program
+    program.close()
