@@ -129,6 +129,7 @@ class _Demo:
                 async with asyncio.timeout(_END_TIMEOUT_S):
                     await self._client(*command, quiet=True, stoppable=False)
         await self._server.cut()
+        await self._server.end_commands()
         await asyncio.to_thread(_end_processes, (self._local, self._remote))
         _remove_run_files(self._name)
         _say("nothing is left of it")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jtunnel.config.load import load_config
+from jtunnel.config.load import SHORTEST_PROFILE, load_config
 from jtunnel.config.profile import Config, Profile
 from jtunnel.daemon.board import Board
 from jtunnel.daemon.ports import Ports
@@ -60,6 +60,7 @@ class Manager:
         self._links = Links(tasks, environ)
         self._config = config
         self._config_mark = _file_mark(config.path)
+        self._reloading = asyncio.Lock()
         self._tunnels: dict[str, Tunnel] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._make_tunnels()
@@ -159,6 +160,11 @@ class Manager:
 
         Raises ConfigError, and the old config stays.
         """
+        # One after another: what a second caller would read meanwhile is half the old state.
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> Reloaded:
         mark = _file_mark(self._config.path)
         try:
             config = load_config(self._config.path, self._environ)
@@ -222,7 +228,9 @@ class Manager:
     def _which(self) -> JTunnelError:
         if not self._tunnels:
             return ConfigError(
-                "unknown-profile", f"there are no profiles in {self._config.path}", "write one there"
+                "unknown-profile",
+                f"there are no profiles in {self._config.path}",
+                f"write one there, for a host you name in ssh: {SHORTEST_PROFILE}",
             )
         return ConfigError("usage", "which profile?", f"name one, or --all: {', '.join(self._tunnels)}")
 

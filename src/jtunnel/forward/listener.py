@@ -121,7 +121,10 @@ class Listener:
 
     async def __aenter__(self) -> Listener:
         binding = await bind(self.name, self._listen)
+        # A group serves once, and a listener is opened again whenever its tunnel is wanted again.
+        self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
+        self._move_gate(None, refusing=False)
         self._binding = binding
         self._addresses = binding.addresses
         self._acceptor.start(binding.sockets)

@@ -144,12 +144,13 @@ class _Attempt:
 
     async def ask(self, question: Question) -> str | None:
         """Put a question to whoever attends; the clock stands while a person thinks."""
-        asker = self.desk.asker
-        if asker is None:
-            self.unanswered = self.unanswered or question
-            return None
-        with self.clock.paused():
-            return await asker(question)
+        answer: str | None = None
+        if (asker := self.desk.asker) is not None:
+            with self.clock.paused():
+                answer = await asker(question)
+        # What counts when the login fails is how it ended: a wrong answer is one.
+        self.unanswered = (self.unanswered or question) if answer is None else None
+        return answer
 
     async def ask_passphrase(self, path: str) -> str | None:
         """Ask for the passphrase of an identity file."""

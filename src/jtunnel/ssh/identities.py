@@ -57,10 +57,12 @@ async def offer_keys(
     resolved: Resolved, environ: Mapping[str, str], store: KeyStore, ask: AskPassphrase
 ) -> AsyncIterator[asyncssh.SSHKeyPair]:
     """Yield the keys to try, one after another; the caller stops asking once one is taken."""
-    # Named files that do not exist still take the place of the defaults, as in ssh(1).
-    files = _readable(resolved.identity_files or _default_files(environ))
+    # Named files that do not exist still take the place of the defaults, as in ssh(1). Where only the
+    # public half is there, it names a key of the agent's (ssh_config(5), IdentityFile).
+    named = resolved.identity_files or _default_files(environ)
+    files = _readable(named)
     certificates = [paths.expand(str(path), environ) for path in resolved.option("CertificateFile", [])]
-    public = {path: key.public_data for path in files if (key := _public_key(path))}
+    public = {path: key.public_data for path in named if (key := _public_key(path))}
     agent = await _open_agent(resolved.agent_path)
     try:
         held = list(await _agent_keys(agent)) if agent else []

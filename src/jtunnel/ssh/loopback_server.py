@@ -28,6 +28,7 @@ class LoopbackServer:
         self._environ = {**environ, "HOME": home}
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._children: set[asyncio.subprocess.Process] = set()
 
     @property
     def known_hosts_line(self) -> str:
@@ -60,6 +61,13 @@ class LoopbackServer:
         for connection in list(self._connections):
             connection.abort()
 
+    async def end_commands(self) -> None:
+        """End the commands that still run, and return when they have ended."""
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+        await asyncio.gather(*(child.wait() for child in self._children))
+
     async def _run_command(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or "exec /bin/sh"
         child = await asyncio.create_subprocess_exec(
@@ -72,6 +80,7 @@ class LoopbackServer:
             cwd=self._home,
             env=self._environ,
         )
+        self._children.add(child)
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
@@ -89,6 +98,8 @@ class LoopbackServer:
         finally:
             if child.returncode is None:
                 child.terminate()
+                await child.wait()
+            self._children.discard(child)
 
 
 async def _feed(source: asyncssh.SSHReader[bytes], sink: asyncio.StreamWriter) -> None:

@@ -134,7 +134,8 @@ class Tunnel:
             self.link = None
             for listener in self._all_listeners():
                 listener.problem = None
-            self._enter(Down())
+            if not isinstance(self.phase, Down):
+                self._enter(Down())
 
     async def _open_listeners(self, stack: AsyncExitStack) -> None:
         waiting = list(self._all_listeners())

@@ -60,7 +60,8 @@ class ServerLife:
         changed()
         server = await self._find(remote)
         if server is None or not server.answering:
-            self.state = "starting"
+            # One that is there and does not answer is waited for; it may be starting.
+            self.state = "not-answering" if self.current else "starting"
             starting("starting")
             server = await start(remote, self._options, self._name, starting)
         self.current = server
