@@ -1,0 +1,1 @@
+"""Those who are compared: jtunnel, ssh and autossh, each started as a person would."""

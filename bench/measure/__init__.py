@@ -1,0 +1,1 @@
+"""The measurements, one subject each: every module has a `measure` that returns a section."""
