@@ -64,6 +64,9 @@ async def serve_control(path: str, make_session: MakeSession) -> AsyncIterator[N
                 await make_session(reader, writer).run()
             else:
                 _log.warning("turned away a connection from another user")
+        except asyncio.CancelledError:
+            # Ours, below; asyncio.streams of Python 3.11 would report it as an error.
+            return
         finally:
             sessions.discard(task)
             writer.close()

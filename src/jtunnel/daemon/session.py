@@ -219,7 +219,9 @@ class Session:
                 del self._asked[identifier]
 
     def _take_answer(self, message: Mapping[str, Any]) -> None:
-        future = self._asked.get(message.get("id"))  # type: ignore[arg-type]
+        identifier = message.get("id")
+        # Anything may stand there: a list, which is no key, or true, which equals 1.
+        future = self._asked.get(identifier) if type(identifier) is int else None
         if future is None or future.done():
             return
         result = message.get("result")
