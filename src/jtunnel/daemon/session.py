@@ -153,6 +153,9 @@ class Session:
 
     async def _send(self, line: bytes) -> None:
         async with self._writing:
+            if self._writer.is_closing():
+                # asyncio would pass over what is written now, uvloop raises a RuntimeError.
+                raise ConnectionResetError
             self._writer.write(line)
             await self._writer.drain()
 

@@ -132,6 +132,8 @@ class Tunnel:
                         await self._use(await self.link.serving(), self.link)
         finally:
             self.link = None
+            if self.server:
+                self.server.forget()
             for listener in self._all_listeners():
                 listener.problem = None
             if not isinstance(self.phase, Down):

@@ -42,6 +42,12 @@ class ServerLife:
         """Let the next search start a new server where the last one is gone."""
         self._may_start = True
 
+    def forget(self) -> None:
+        """Know of no server any more: its tunnel is not wanted now."""
+        self.state = "searching"
+        self.current = self.answer = None
+        self._may_start = True
+
     def url(self, port: int, *, token: bool) -> str:
         """The server's address at the local `port`, always spelled `localhost`: cookies depend on it."""
         assert self.current is not None
