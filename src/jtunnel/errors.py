@@ -55,6 +55,13 @@ KINDS: Final[Mapping[str, tuple[str | None, int]]] = {
 }
 
 
+def one_line(text: str) -> str:
+    """`text` on one line without anything that could steer a terminal: some of it comes from afar."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 class JTunnelError(Exception):
     """A failure in a person's words: what happened (`message`), then what to do (`advice`).
 
@@ -66,8 +73,8 @@ class JTunnelError(Exception):
             raise ValueError(f"no such kind of problem: {kind}")
         super().__init__(message)
         self.kind = kind
-        self.message = message
-        self.advice = advice
+        self.message = one_line(message)
+        self.advice = one_line(advice)
 
     @property
     def problem(self) -> Problem:

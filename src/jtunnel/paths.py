@@ -68,7 +68,11 @@ def log_file(environ: Mapping[str, str]) -> str:
 
 def home(environ: Mapping[str, str]) -> str:
     """`$HOME`, else the account's home directory."""
-    return environ.get("HOME") or os.path.expanduser("~")
+    if given := environ.get("HOME"):
+        return given
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 def expand(path: str, environ: Mapping[str, str]) -> str:

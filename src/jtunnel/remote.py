@@ -53,8 +53,13 @@ class Opener(Protocol):
 class Remote(Protocol):
     """A live SSH connection, as its users see it."""
 
-    async def run(self, command: str, *, stdin: str = "", timeout_s: float) -> CommandResult:
+    async def run(
+        self, command: str, *, stdin: str = "", timeout_s: float, until: str | None = None
+    ) -> CommandResult:
         """Run a command line in the account's login shell and wait for its end.
+
+        With `until`, it is over (exit status 0) as soon as a line of standard output equals that:
+        what a start-up file left running may keep the output open for ever.
 
         Commands on one connection run one after another (sshd's MaxSessions may be 1).
         Raises ChannelError (`connection-lost`, or `forward-refused` where the server gives no

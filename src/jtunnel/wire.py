@@ -58,7 +58,7 @@ class WireError(Exception):
 
 def encode(message: Mapping[str, Any]) -> bytes:
     """One message as one line, newline included."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 def request(identifier: int, method: str, params: Mapping[str, Any]) -> bytes:
@@ -98,6 +98,8 @@ def decode(line: bytes) -> dict[str, Any]:
         raise WireError(INVALID_REQUEST, "not a JSON-RPC 2.0 object")
     if not ("method" in message or "result" in message or "error" in message):
         raise WireError(INVALID_REQUEST, "neither a call nor an answer")
+    if not isinstance(message.get("id"), str | int | float | None):
+        raise WireError(INVALID_REQUEST, "id is neither a number nor a string")
     if not isinstance(message.get("method", ""), str):
         raise WireError(INVALID_REQUEST, "method is not a string")
     if not isinstance(message.get("params", {}), dict):

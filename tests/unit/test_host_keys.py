@@ -20,15 +20,23 @@ def line(name: str, key: asyncssh.SSHKey) -> str:
     return f"{name} {key.export_public_key('openssh').decode()}"
 
 
-def test_a_key_of_a_known_type_that_differs_is_changed_and_one_of_another_type_unknown(
-    tmp_path: Path,
-) -> None:
+def test_a_key_that_differs_from_the_known_ones_is_changed_of_whatever_type(tmp_path: Path) -> None:
     path = tmp_path / "known_hosts"
     path.write_text(line("gpu-box", OLD))
     known = host_keys.load_known_hosts([str(path)])
     assert host_keys.judge(known, "gpu-box", "", 22, NEW) == "changed"
-    assert host_keys.judge(known, "gpu-box", "", 22, OTHER_TYPE) == "unknown"
+    assert host_keys.judge(known, "gpu-box", "", 22, OTHER_TYPE) == "changed"
     assert host_keys.judge(known, "elsewhere", "", 22, NEW) == "unknown"
+
+
+def test_the_types_of_known_keys_are_asked_for_first_and_no_type_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(line("gpu-box", OTHER_TYPE))
+    known = host_keys.load_known_hosts([str(path)])
+    ordered = host_keys.order_algorithms(known, "gpu-box", 22)
+    assert ordered[0] == "ecdsa-sha2-nistp256"
+    assert sorted(ordered) == sorted(host_keys.order_algorithms(known, "elsewhere", 22))
+    assert "ssh-ed25519" in ordered
 
 
 def test_a_revoked_key_is_revoked(tmp_path: Path) -> None:

@@ -65,14 +65,14 @@ class Commands:
         """See `Manager.attended`."""
         return self._manager.attended(names, ask)
 
-    def up(self, names: list[str]) -> dict[str, Any]:
+    async def up(self, names: list[str]) -> dict[str, Any]:
         """Want tunnels up."""
-        self._manager.up(names)
+        await self._manager.up(names)
         return {"names": names}
 
-    def restart(self, names: list[str]) -> dict[str, Any]:
+    async def restart(self, names: list[str]) -> dict[str, Any]:
         """Renew the links of tunnels, and say which others that touches."""
-        return {"names": names, "also": self._manager.restart(names)}
+        return {"names": names, "also": await self._manager.restart(names)}
 
     async def down(
         self,
@@ -87,11 +87,11 @@ class Commands:
 
     async def url(self, name: str) -> dict[str, Any]:
         """The address of a tunnel's Jupyter server, with its token."""
-        return {"url": self._url(name, token=True)}
+        return {"url": await self._proven_url(name)}
 
     async def page(self, name: str) -> dict[str, Any]:
         """A page that takes a browser there; the address in the answer has no token."""
-        path = self._pages.write(self._url(name, token=True))
+        path = self._pages.write(await self._proven_url(name))
         return {"path": path, "url": self._url(name, token=False)}
 
     async def stop(self, name: str, force: bool = False) -> dict[str, Any]:
@@ -124,6 +124,13 @@ class Commands:
         """End the daemon, once this has been answered."""
         asyncio.get_running_loop().call_soon(self._stopping.set)
         return {}
+
+    async def _proven_url(self, name: str) -> str:
+        """The address with its token, once the server has answered: the port may be another's by now."""
+        tunnel, connection, _ = self._live_server(name, "have an address")
+        assert tunnel.server is not None
+        await tunnel.server.check(connection)
+        return self._url(name, token=True)
 
     def _url(self, name: str, *, token: bool) -> str:
         tunnel, _, _ = self._live_server(name, "have an address")

@@ -11,12 +11,16 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from jtunnel import paths, wire
 from jtunnel.daemon.session import Session
 from jtunnel.errors import ControlError
 
 _log = logging.getLogger(__name__)
+
+#: What the client may have put into the runtime directory before it starts a daemon.
+_CLIENTS_FILES: Final = frozenset({"startup.log"})
 
 MakeSession = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Session]
 
@@ -29,6 +33,11 @@ def prepare_directory(path: str) -> None:
         if stat.st_uid != os.getuid() or not os.path.isdir(path) or os.path.islink(path):
             raise ControlError(
                 "daemon-failed", f"{path} is not a directory of yours", "set JTUNNEL_RUNTIME_DIR to one"
+            )
+        if stat.st_mode & 0o1022 and set(os.listdir(path)) - _CLIENTS_FILES:
+            # Made private, a directory such as /tmp would lock its other users out.
+            raise ControlError(
+                "daemon-failed", f"{path} is open to others and in use", "name another directory for jtunnel"
             )
         if stat.st_mode & 0o077:
             os.chmod(path, 0o700)
@@ -51,8 +60,11 @@ async def serve_control(path: str, make_session: MakeSession) -> AsyncIterator[N
             f"the path {path} is too long for a socket",
             "set JTUNNEL_RUNTIME_DIR to a short one",
         )
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    except OSError as error:
+        raise ControlError("daemon-failed", f"cannot replace {path}: {error.strerror}", "remove it") from None
     sessions: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

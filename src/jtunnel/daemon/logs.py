@@ -44,6 +44,8 @@ def start_logging(path: str, *, to_terminal: bool) -> None:
     ]
     if to_terminal:
         handlers.append(logging.StreamHandler(sys.stderr))
+    # A full disk must not fill standard error with tracebacks, one for each line.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     for handler in handlers:

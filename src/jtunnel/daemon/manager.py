@@ -62,6 +62,7 @@ class Manager:
         self._config_mark = _file_mark(config.path)
         self._reloading = asyncio.Lock()
         self._tunnels: dict[str, Tunnel] = {}
+        self._wanted: set[str] = set()
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._make_tunnels()
 
@@ -73,7 +74,8 @@ class Manager:
     def start_automatic(self) -> None:
         """Bring up the tunnels whose profile says `autostart = true`."""
         for name, tunnel in self._tunnels.items():
-            if tunnel.profile.autostart is True and name not in self._lives:
+            if tunnel.profile.autostart is True:
+                self._wanted.add(name)
                 self._start(name)
 
     def select(self, names: Sequence[str], tags: Sequence[str] = (), *, every: bool = False) -> list[str]:
@@ -81,6 +83,8 @@ class Manager:
 
         Without any word it means the only one there is. Raises ConfigError.
         """
+        if not self._tunnels:
+            raise self._which()
         for name in names:
             self.tunnel(name)
         if not (names or tags or every):
@@ -110,24 +114,21 @@ class Manager:
                 "unknown-profile", f"no profile {name!r} in {self._config.path}", advice
             ) from None
 
-    def up(self, names: Sequence[str]) -> None:
+    async def up(self, names: Sequence[str]) -> None:
         """Want these tunnels up; one that waits or is blocked tries again at once."""
+        self._wanted.update(names)
         for name in names:
             if name in self._lives:
                 self._tunnels[name].wake()
-            else:
-                self._start(name)
+                await self._tunnels[name].prove()
+        await self._start_wanted(names)
 
     async def down(self, names: Sequence[str]) -> None:
         """Drop these tunnels; returns when their listeners are closed."""
-        lives = [self._lives.pop(name) for name in names if name in self._lives]
-        for life in lives:
-            life.cancel()
-        if lives:
-            await asyncio.wait(lives)
-        self._board.changes.notify()
+        self._wanted.difference_update(names)
+        await self._end(names)
 
-    def restart(self, names: Sequence[str]) -> list[str]:
+    async def restart(self, names: Sequence[str]) -> list[str]:
         """Drop and renew the links of these tunnels; return the other tunnels that share them."""
         links = {link for name in names if (link := self._tunnels[name].link)}
         others = [
@@ -135,12 +136,12 @@ class Manager:
         ]
         for link in links:
             link.restart()
-        self.up(names)
+        await self.up(names)
         return others
 
     def is_wanted(self, name: str) -> bool:
         """Whether somebody wants this tunnel up."""
-        return name in self._lives
+        return name in self._wanted
 
     @contextmanager
     def attended(self, names: Sequence[str], ask: AskAbout) -> Iterator[None]:
@@ -179,23 +180,43 @@ class Manager:
             changed=[name for name in new if name in old and new[name] != old[name]],
             unchanged=[name for name in new if old.get(name) == new[name]],
         )
-        wanted = [name for name in result.changed if name in self._lives]
-        await self.down([*result.removed, *result.changed])
+        await self._end([*result.removed, *result.changed])
+        self._wanted.difference_update(result.removed)
+        self._wanted.update(name for name in result.added if new[name].autostart is True)
         for name in (*result.removed, *result.changed):
             del self._tunnels[name]
         self._config, self._config_mark = config, mark
         self._board.config_problem = None
         self._make_tunnels()
-        self.up(wanted)
-        for name in result.added:
-            if new[name].autostart is True:
-                self._start(name)
+        await self._start_wanted([*result.changed, *result.added])
         _log.info("read %s: %d profiles", config.path, len(new))
         return result
 
     async def close(self) -> None:
         """Drop every tunnel, all at once."""
         await self.down(list(self._lives))
+
+    async def _end(self, names: Sequence[str]) -> None:
+        """End the lives of these tunnels, whether they are wanted or not."""
+        lives = {name: self._lives[name] for name in names if name in self._lives}
+        for life in lives.values():
+            life.cancel()
+        if lives:
+            await asyncio.wait(lives.values())
+        for name, life in lives.items():
+            if self._lives.get(name) is life:
+                del self._lives[name]
+        self._board.changes.notify()
+
+    async def _start_wanted(self, names: Sequence[str]) -> None:
+        """Start those that are wanted and have no life, once a life that is just ending has ended."""
+        for name in names:
+            while (life := self._lives.get(name)) is not None and life.cancelling():
+                await asyncio.wait([life])
+                if self._lives.get(name) is life:
+                    del self._lives[name]
+            if name in self._wanted and name in self._tunnels and name not in self._lives:
+                self._start(name)
 
     def _start(self, name: str) -> None:
         self._lives[name] = self._tasks.create_task(self._tunnels[name].run())
@@ -223,7 +244,7 @@ class Manager:
         return Tunnel(profile, self._links, port, self._board.changes.notify)
 
     def _report(self, name: str) -> TunnelStatus:
-        return report_tunnel(self._tunnels[name], wanted=name in self._lives)
+        return report_tunnel(self._tunnels[name], wanted=name in self._wanted)
 
     def _which(self) -> JTunnelError:
         if not self._tunnels:
@@ -232,7 +253,7 @@ class Manager:
                 f"there are no profiles in {self._config.path}",
                 f"write one there, for a host you name in ssh: {SHORTEST_PROFILE}",
             )
-        return ConfigError("usage", "which profile?", f"name one, or --all: {', '.join(self._tunnels)}")
+        return ConfigError("usage", "no profile is named", f"name one, or --all: {', '.join(self._tunnels)}")
 
 
 def _file_mark(path: str) -> tuple[int, int, int] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import logging
 import os
 import socket
-import tempfile
 from collections.abc import Collection
+
+_log = logging.getLogger(__name__)
 
 
 class Ports:
@@ -38,11 +42,16 @@ class Ports:
         }
 
     def _write(self) -> None:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=os.path.dirname(self._path), delete=False
-        ) as file:
-            json.dump(self._ports, file, indent=1, sort_keys=True)
-        os.replace(file.name, self._path)
+        temporary = f"{self._path}.new"
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(self._ports, file, indent=1, sort_keys=True)
+            os.replace(temporary, self._path)
+        except OSError as error:
+            # The port is good for now; it may be another after the next start.
+            _log.warning("cannot write %s: %s", self._path, error.strerror)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
 
 def _pick(taken: Collection[int]) -> int:
@@ -50,5 +59,15 @@ def _pick(taken: Collection[int]) -> int:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             port: int = sock.getsockname()[1]
-        if port not in taken:
-            return port
+            if port not in taken and _is_free_on_ipv6(port):
+                return port
+
+
+def _is_free_on_ipv6(port: int) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", port))
+    except OSError as error:
+        # A machine without IPv6 has nobody on that port either.
+        return error.errno != errno.EADDRINUSE
+    return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -34,6 +36,7 @@ _log = logging.getLogger(__name__)
 #: Seconds after the first signal in which everything ends in order; then the process just goes.
 STOP_TIMEOUT_S: Final = 4.5
 _LOCK_POLL_S: Final = 0.05
+_DESCRIPTORS: Final = 10_240
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,8 +70,15 @@ def run(environ: Mapping[str, str]) -> int:
     lock = _lock(os.path.join(runtime, "jtunnel.lock"), paths.control_socket(environ))
     try:
         start_logging(paths.log_file(environ), to_terminal=sys.stderr.isatty() or "JOURNAL_STREAM" in environ)
+        _raise_descriptor_limit()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_live(config, environ))
+    except BaseExceptionGroup as group:
+        # What a start fails with is one error; the task group around it says nothing more.
+        expected = group.subgroup((JTunnelError, OSError))
+        if expected is None:
+            raise
+        raise _first(expected) from None
     finally:
         os.close(lock)
     return EXIT_DONE
@@ -101,6 +111,22 @@ async def _live(config: Config, environ: Mapping[str, str]) -> None:
             reloading.cancel()
             pages.clear()
     _log.info("jtunneld ends")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection costs a descriptor, and some systems begin with 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _load(path: str, environ: Mapping[str, str]) -> Config:

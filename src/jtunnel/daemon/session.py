@@ -177,12 +177,12 @@ class Session:
         )
 
     async def _attend(
-        self, names: list[str], interactive: bool, command: Callable[[list[str]], dict[str, Any]]
+        self, names: list[str], interactive: bool, command: Callable[[list[str]], Awaitable[dict[str, Any]]]
     ) -> dict[str, Any]:
         # First somebody to ask, then the tries that may have to ask.
         if interactive:
             self._attending.enter_context(self._commands.attended(names, self._ask))
-        return command(names)
+        return await command(names)
 
     async def _send_snapshots(self, names: list[str] | None = None) -> None:
         """Send the whole status now, and again after each change, for as long as the client stays."""

@@ -54,6 +54,7 @@ class Link:
         self._woken = asyncio.Event()
         self._suspected = asyncio.Event()
         self._ended_because: LinkError | None = None
+        self._moved = False
 
     @property
     def address(self) -> str:
@@ -67,6 +68,7 @@ class Link:
                 await self._live()
             except Exception:  # noqa: BLE001  (a bug here must not end the other links)
                 _log.exception("the link to %s failed", self.address)
+                end_if_cancelled()
                 self.phase = Blocked(_our_bug(self.address))
                 self.changes.notify()
                 await self._woken.wait()
@@ -103,6 +105,15 @@ class Link:
             lambda: not (isinstance(self.phase, Serving) and self.phase.connection is connection)
         )
 
+    @property
+    def moved(self) -> bool:
+        """Whether ssh_config(5) now sends its destination elsewhere, so that nobody may use it on."""
+        return self._moved
+
+    async def wait_moved(self) -> None:
+        """Wait until `moved`; its users then lease another link."""
+        await self.changes.until(lambda: self._moved)
+
     def retry_now(self) -> None:
         """Try at once where the link waits or is blocked; its jump hosts too."""
         if not isinstance(self.phase, Serving):
@@ -135,7 +146,13 @@ class Link:
     @asynccontextmanager
     async def _connected(self, jumps: AsyncExitStack) -> AsyncIterator[Connection]:
         # Names, keys and known_hosts may have changed since the last try.
-        resolved = self.resolved = await resolve(self.destination, self._environ)
+        resolved = await resolve(self.destination, self._environ)
+        if self.resolved is not None and self.resolved.key != resolved.key:
+            # Others may share this link by what it was; each of them looks its own way up again.
+            self._moved = True
+            self.changes.notify()
+            await asyncio.Event().wait()
+        self.resolved = resolved
         jump = await self._jump_connection(jumps, resolved.jump)
         connection = await connect(
             resolved, environ=self._environ, desk=self.desk, store=self._keys, jump=jump
@@ -149,11 +166,13 @@ class Link:
         """The jump host's connection, waiting for it; raises its LinkError where it has none now."""
         if wanted is None:
             return None
-        if self._jump is None or self._jump[0] != wanted:
+        if self._jump is None or self._jump[0] != wanted or self._jump[1].moved:
             await jumps.aclose()
             self._jump = (wanted, await jumps.enter_async_context(self._lease_jump(wanted, self.desk)))
         link = self._jump[1]
-        await link.changes.until(lambda: isinstance(link.phase, Serving | Waiting | Blocked))
+        await link.changes.until(lambda: link.moved or isinstance(link.phase, Serving | Waiting | Blocked))
+        if link.moved:
+            raise LinkError("connection-lost", f"jump host {wanted.host}: ssh_config has changed")
         if isinstance(link.phase, Waiting | Blocked):
             problem = link.phase.error
             raise LinkError(problem.kind, f"jump host {wanted.host}: {problem.message}", problem.advice)
@@ -202,6 +221,13 @@ class Link:
             async with asyncio.timeout(decision.delay_s):
                 await self._woken.wait()
         return error
+
+
+def end_if_cancelled() -> None:
+    """Raise CancelledError where the task is being cancelled: a clean-up that fails replaces it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _our_bug(where: str) -> LinkError:

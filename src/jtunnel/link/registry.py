@@ -30,6 +30,14 @@ class Links:
         self._environ = environ
         self._entries: dict[tuple[object, ...], _Entry] = {}
 
+    async def is_still_for(self, link: Link, destination: Destination) -> bool:
+        """Whether ssh_config(5), as it is now, still sends a destination over this link."""
+        try:
+            resolved = await resolve(destination, self._environ)
+        except LinkError:
+            return True
+        return link.resolved is None or link.resolved.key == resolved.key
+
     @asynccontextmanager
     async def lease(
         self, destination: Destination, desk: Desk, *, owner: str | None = None
@@ -45,7 +53,7 @@ class Links:
             resolved = await resolve(destination, self._environ)
         key = (owner, *resolved.key) if resolved else (owner, destination)
         entry = self._entries.get(key)
-        if entry is None:
+        if entry is None or entry.link.moved:
             link = Link(destination, resolved, self._environ, self.lease)
             entry = self._entries[key] = _Entry(link, self._tasks.create_task(link.run()))
         entry.users += 1

@@ -73,8 +73,10 @@ class _Attempt:
         self.clock = StageClock()
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self.desk = desk
+        self.store = store
         self._keys_offered = False
         self._keys_refused = False
+        self._asking = False
         self._keys: AsyncGenerator[asyncssh.SSHKeyPair, None] = cast(
             "AsyncGenerator[asyncssh.SSHKeyPair, None]",
             offer_keys(resolved, environ, store, self.ask_passphrase),
@@ -93,6 +95,7 @@ class _Attempt:
                     options=self.resolved.options,
                     client_factory=lambda: _Client(self),
                     known_hosts=self.known,
+                    server_host_key_algs=self._host_key_algorithms(),
                     sock=sock,
                     **self._road(jump),
                 )
@@ -117,6 +120,17 @@ class _Attempt:
         options = resolved.options
         return await dial(options.host, options.port, family=options.family, source=options.local_addr)
 
+    def _host_key_algorithms(self) -> list[str] | tuple[()]:
+        """Those of known keys first, then all others: a host that lost its old key is one that changed.
+
+        What ssh_config(5) says under HostKeyAlgorithms stands.
+        """
+        if self.resolved.option("HostKeyAlgorithms"):
+            return ()
+        resolved = self.resolved
+        name = resolved.option("HostKeyAlias") or resolved.host
+        return host_keys.order_algorithms(self.known, name, resolved.port)
+
     def _road(self, jump: Connection | None) -> dict[str, Any]:
         if jump is not None:
             return {"tunnel": jump.ssh, "proxy_command": None}
@@ -126,13 +140,20 @@ class _Attempt:
 
     def _login_error(self, error: Exception) -> LinkError:
         resolved = self.resolved
+        if self._asking:
+            # Asking again by itself would pile up questions that nobody looks at.
+            return LinkError(
+                "input-required",
+                f"{resolved.address} did not wait for the answer",
+                "bring the tunnel up again, and answer sooner",
+            )
         if self.unanswered is not None and isinstance(error, asyncssh.Error):
             return LinkError(
                 "input-required",
                 f"{resolved.address} wants a {self.unanswered.kind} for {resolved.user}",
                 "bring the tunnel up in a terminal, and answer there",
             )
-        return failures.login_failed(resolved.address, resolved.user, error)
+        return failures.login_failed(resolved.address, resolved.user, resolved.alias, error)
 
     async def next_key(self) -> asyncssh.SSHKeyPair | None:
         """The next key to offer; None when there are no more."""
@@ -146,10 +167,14 @@ class _Attempt:
         """Put a question to whoever attends; the clock stands while a person thinks."""
         answer: str | None = None
         if (asker := self.desk.asker) is not None:
+            self._asking = True
             with self.clock.paused():
                 answer = await asker(question)
+            self._asking = False
         # What counts when the login fails is how it ended: a wrong answer is one.
         self.unanswered = (self.unanswered or question) if answer is None else None
+        if answer is not None and question.kind in ("password", "code"):
+            self.store.person_logged_in = True
         return answer
 
     async def ask_passphrase(self, path: str) -> str | None:
@@ -162,9 +187,11 @@ class _Attempt:
 
         With somebody there, always. With nobody there it decides what the failure is called: where
         keys were named for this host and the server took none, the login was refused; a password
-        would only go around that.
+        would only go around that, unless it was a person who logged in last.
         """
-        return self.desk.asker is not None or not (self._keys_refused and self.resolved.identity_files)
+        if self.desk.asker is not None or self.store.person_logged_in:
+            return True
+        return not (self._keys_refused and self.resolved.identity_files)
 
 
 class _Client(asyncssh.SSHClient):
@@ -173,6 +200,8 @@ class _Client(asyncssh.SSHClient):
     def __init__(self, attempt: _Attempt) -> None:
         self._attempt = attempt
         self._passwords_asked = 0
+        self._codes_begun = 0
+        self._code_asked = False
         self._connection: asyncssh.SSHClientConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
@@ -203,22 +232,26 @@ class _Client(asyncssh.SSHClient):
         )
 
     async def kbdint_auth_requested(self) -> str | None:
-        if self._passwords_asked == _PASSWORD_TRIES or not self._attempt.is_for_person:
+        # A server may offer this method and have nothing to ask by it: then there is the next one.
+        in_vain = self._codes_begun > 0 and not self._code_asked
+        if self._codes_begun == _PASSWORD_TRIES or in_vain or not self._attempt.is_for_person:
             return None
         if self._attempt.desk.asker is None:
             methods = self._connection.get_server_auth_methods() if self._connection else ()
             await self._attempt.ask(Question("password" if "password" in methods else "code", ""))
             return None
-        self._passwords_asked += 1
+        self._codes_begun += 1
+        self._code_asked = False
         return ""
 
     async def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Any
     ) -> list[str] | None:
         answers: list[str] = []
-        heading = "\n".join(failures.one_line(text) for text in (name, instructions) if text.strip())
+        heading = "\n".join(failures.quote(text) for text in (name, instructions) if text.strip())
         for prompt, echo in prompts:
-            text = failures.one_line(prompt) + " "
+            self._code_asked = True
+            text = failures.quote(prompt) + " "
             message = f"{heading}\n{text}" if heading and not answers else text
             answer = await self._attempt.ask(Question("code", message, echo))
             if answer is None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import asyncssh
 
@@ -16,13 +16,15 @@ from jtunnel.address import Address, TcpAddress
 from jtunnel.errors import ChannelError, LinkError
 from jtunnel.remote import CommandResult, FarEnd
 from jtunnel.ssh import failures
+from jtunnel.ssh.channel import ChannelSession
+from jtunnel.ssh.command import EndlessOutputError, run_to_end
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 #: Seconds that an orderly goodbye may take before the socket is simply closed.
 CLOSE_TIMEOUT_S: Final = 1.0
-#: Seconds in which the far side opens a channel or says no.
-CHANNEL_TIMEOUT_S: Final = 10.0
 _SETTLE_DELAY_S: Final = 0.05
 _SETTLE_TIMEOUT_S: Final = 30.0
 
@@ -37,6 +39,7 @@ class Connection:
         self._lost = lost
         self._commands = asyncio.Lock()
         self._commands_run = 0
+        self._openings: set[asyncio.Task[Any]] = set()
 
     @property
     def is_lost(self) -> bool:
@@ -48,59 +51,65 @@ class Connection:
         await asyncio.wait([self._lost])
         return failures.lost(self.where, self._lost.result())
 
-    async def run(self, command: str, *, stdin: str = "", timeout_s: float) -> CommandResult:
-        """See `Remote.run`."""
+    async def run(
+        self, command: str, *, stdin: str = "", timeout_s: float, until: str | None = None
+    ) -> CommandResult:
+        """See `Remote.run`; also ChannelError `forward-refused` for output without end."""
         self._commands_run += 1
+
+        async def begin() -> asyncssh.SSHClientProcess[bytes]:
+            return await self.ssh.create_process(command, encoding=None, request_pty=False)
+
         async with asyncio.timeout(timeout_s), self._commands:
             try:
-                done = await self.ssh.run(
-                    command, input=stdin, encoding="utf-8", errors="replace", check=False, request_pty=False
-                )
+                process = await self._finished(begin(), _close_process)
+                return await run_to_end(process, stdin.encode(), until)
             except asyncssh.ChannelOpenError as error:
-                if self.is_lost:
+                if not self._is_open:
                     raise self._lost_channel() from None
-                raise ChannelError(
-                    "forward-refused",
-                    f"{self.where} runs no commands for this login: {failures.one_line(error.reason)}",
-                    "Jupyter needs them to be found and started; plain forwards do not",
-                ) from None
+                raise failures.no_commands(self.where, error.reason) from None
+            except EndlessOutputError as error:
+                raise failures.no_commands(self.where, str(error)) from None
             except (asyncssh.Error, OSError):
                 raise self._lost_channel() from None
-        if done.exit_status is None and self.is_lost:
-            raise self._lost_channel()
-        return CommandResult(done.exit_status, _text(done.stdout), _text(done.stderr))
+            except AssertionError:
+                # asyncssh asserts where a channel is asked of a connection that is just being cleaned up.
+                raise self._lost_channel() from None
 
     async def open(self, target: Address, protocol: asyncio.Protocol) -> FarEnd:
-        """See `Opener`; reading starts at the caller's first `resume_reading`, or in the loop's next turn."""
-        session = _Session(protocol)
+        """See `Opener`; the caller bounds the time. Reading starts in the loop's next turn."""
+        session = ChannelSession(protocol)
 
-        async def connect() -> None:
+        async def connect() -> FarEnd:
             if isinstance(target, TcpAddress):
                 await self.ssh.create_connection(lambda: session, target.host, target.port)
             else:
                 await self.ssh.create_unix_connection(lambda: session, target.path)
+            far_end: FarEnd = session.channel
+            return far_end
 
         try:
-            await self._open_in_time(target, connect)
+            return await self._finished(connect(), _abort_far_end)
         except asyncssh.ChannelOpenError as error:
-            if self.is_lost or not self._is_open:
+            if not self._is_open:
                 raise self._lost_channel() from None
             raise failures.channel_failed(target, error) from None
-        except (asyncssh.Error, OSError):
+        except (asyncssh.Error, OSError, AssertionError):  # the last as in `run`
             raise self._lost_channel() from None
-        far_end: FarEnd = session.channel
-        return far_end
 
-    async def _open_in_time(self, target: Address, connect: Callable[[], Awaitable[None]]) -> None:
+    async def _finished(self, opening: Coroutine[Any, Any, _T], discard: Callable[[_T], None]) -> _T:
+        """Await an opening that goes on when its caller is cancelled, and is then closed at once.
+
+        An opening that is cancelled half-way leaks its channel on the far side (asyncssh issue 823).
+        """
+        task = asyncio.get_running_loop().create_task(opening)
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
         try:
-            async with asyncio.timeout(CHANNEL_TIMEOUT_S):
-                await connect()
-        except TimeoutError:
-            raise ChannelError(
-                "target-refused",
-                f"{target} did not answer within {CHANNEL_TIMEOUT_S:.0f} s",
-                "check the forward's target, and firewalls on the remote host",
-            ) from None
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda late: _discard(late, discard))
+            raise
 
     async def ask(self, timeout_s: float) -> float:
         """Ask whether the peer still answers (keepalive@openssh.com); return the round trip in seconds.
@@ -145,49 +154,20 @@ class Connection:
 
     @property
     def _is_open(self) -> bool:
-        return not self.ssh.is_closed()
+        return not (self.is_lost or self.ssh.is_closed())
 
     def _lost_channel(self) -> ChannelError:
         return ChannelError("connection-lost", f"lost {self.where}")
 
 
-class _Session(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[bytes]):
-    """Drives an asyncio.Protocol with what a channel delivers.
-
-    asyncssh reports a connection that was aborted as if the channel had been closed in order, so
-    a close counts as orderly only after the far side's end of file.
-    """
-
-    channel: Any = None
-
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        self._protocol = protocol
-        self._ended = False
-
-    def connection_made(self, chan: Any) -> None:
-        self.channel = chan
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._protocol.data_received(data)
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._protocol.eof_received()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.channel is None:
-            return
-        if exc is None and not self._ended:
-            exc = ConnectionResetError("the far side is gone")
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
+def _discard(late: asyncio.Task[_T], discard: Callable[[_T], None]) -> None:
+    if not late.cancelled() and late.exception() is None:
+        discard(late.result())
 
 
-def _text(output: str | bytes | bytearray | memoryview | None) -> str:
-    return output if isinstance(output, str) else bytes(output or b"").decode(errors="replace")
+def _close_process(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    process.close()
+
+
+def _abort_far_end(far_end: FarEnd) -> None:
+    far_end.abort()

@@ -8,7 +8,7 @@ import socket
 import asyncssh
 
 from jtunnel.address import Address, TcpAddress
-from jtunnel.errors import ChannelError, LinkError
+from jtunnel.errors import ChannelError, LinkError, one_line
 
 _CHECK_HOST = "check the network (VPN?) and the host name"
 
@@ -35,12 +35,12 @@ def stage_timeout(where: str, stage: str, seconds: float) -> LinkError:
     )
 
 
-def login_failed(where: str, user: str, error: BaseException) -> LinkError:
+def login_failed(where: str, user: str, alias: str, error: BaseException) -> LinkError:
     """What ended a connection between its first byte and the end of the login."""
     if isinstance(error, asyncssh.PermissionDenied) or _too_many_failures(error):
-        return auth_failed(where, user)
+        return auth_failed(where, user, alias)
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.ProtocolError):
-        reason = one_line(error.reason) or "no common algorithms"
+        reason = quote(error.reason) or "no common algorithms"
         return LinkError(
             "host-unreachable",
             f"{where}: the SSH handshake failed: {reason}",
@@ -49,25 +49,25 @@ def login_failed(where: str, user: str, error: BaseException) -> LinkError:
     if isinstance(error, asyncssh.ChannelOpenError):
         return LinkError(
             "host-unreachable",
-            f"{where} cannot be reached from the jump host: {one_line(error.reason)}",
+            f"{where} cannot be reached from the jump host: {quote(error.reason)}",
             "check the host name, and that the jump host may forward",
         )
     return unreachable(where, error)
 
 
-def auth_failed(where: str, user: str) -> LinkError:
+def auth_failed(where: str, user: str, alias: str) -> LinkError:
     """The server took none of what was offered."""
     return LinkError(
         "auth-failed",
         f"{where} refused the login of {user}",
-        "check user and keys with `ssh -v`, and identity_files in the profile; then bring it up again",
+        f"check user and keys (`ssh -v {alias}`) and identity_files in the profile, then bring it up again",
     )
 
 
 def lost(where: str, error: BaseException | None) -> LinkError:
     """What ended a connection that served."""
     if isinstance(error, asyncssh.DisconnectError) and not isinstance(error, asyncssh.ConnectionLost):
-        reason = one_line(error.reason)
+        reason = quote(error.reason)
     elif isinstance(error, OSError) and error.errno:
         reason = os.strerror(error.errno).lower()
     else:
@@ -83,7 +83,7 @@ def channel_failed(target: Address, error: asyncssh.ChannelOpenError) -> Channel
             f"the server forbids forwarding to {target}",
             "ask its administrator for AllowTcpForwarding (and PermitOpen) in sshd_config",
         )
-    reason = one_line(error.reason).lower()
+    reason = quote(error.reason).lower()
     detail = f" ({reason})" if reason and reason not in ("open failed", "connect failed") else ""
     if isinstance(target, TcpAddress):
         return ChannelError(
@@ -98,10 +98,18 @@ def channel_failed(target: Address, error: asyncssh.ChannelOpenError) -> Channel
     )
 
 
-def one_line(text: str) -> str:
+def no_commands(where: str, reason: str) -> ChannelError:
+    """The login runs no commands of ours."""
+    return ChannelError(
+        "forward-refused",
+        f"{where} runs no commands for this login: {quote(reason)}",
+        "check the shell's start-up files; Jupyter needs commands to be found and started, forwards do not",
+    )
+
+
+def quote(text: str) -> str:
     """Text from the other side as one printable line of at most 200 characters."""
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(printable.split())[:200]
+    return one_line(text)[:200]
 
 
 def _too_many_failures(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import asyncssh
+from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +39,25 @@ def load_known_hosts(files: Iterable[str]) -> asyncssh.SSHKnownHosts:
 def judge(
     known: asyncssh.SSHKnownHosts, host: str, address: str, port: int, key: asyncssh.SSHKey
 ) -> Literal["unknown", "changed", "revoked"]:
-    """What an untrusted key means: as in ssh(1), `changed` needs a known key of the same type."""
+    """What an untrusted key means; a host whose known keys are of other types only has changed too.
+
+    A host that still has a known key shows that one, since `order_algorithms` asks for it first.
+    """
     trusted, _, revoked, *_ = known.match(host, address, port)
     if key in revoked:
         return "revoked"
-    return "changed" if any(other.algorithm == key.algorithm for other in trusted) else "unknown"
+    return "changed" if trusted else "unknown"
+
+
+def order_algorithms(known: asyncssh.SSHKnownHosts, host: str, port: int) -> list[str]:
+    """The signature algorithms to accept host keys with: those of the known keys first, then all others."""
+    trusted, authorities, *_ = known.match(host, "", port)
+    first = [algorithm for key in trusted for algorithm in key.sig_algorithms]
+    certificates = list(get_default_certificate_algs())
+    plain = list(get_default_public_key_algs())
+    ordered = [*certificates, *first, *plain] if authorities else [*first, *plain, *certificates]
+    allowed = {*certificates, *plain}
+    return [name.decode() for name in dict.fromkeys(ordered) if name in allowed]
 
 
 def fingerprint(key: asyncssh.SSHKey) -> str:

@@ -30,9 +30,13 @@ AskPassphrase = Callable[[str], Awaitable[str | None]]
 
 
 class KeyStore:
-    """Private keys that a passphrase has unlocked, by their encrypted text."""
+    """What a link remembers of its logins: keys that a passphrase has unlocked, by their encrypted text.
+
+    `person_logged_in` says that the last one needed a password or code; neither is kept.
+    """
 
     def __init__(self) -> None:
+        self.person_logged_in = False
         self._unlocked: dict[bytes, asyncssh.SSHKey] = {}
 
     async def unlock(self, path: str, data: bytes, ask: AskPassphrase) -> asyncssh.SSHKey | None:

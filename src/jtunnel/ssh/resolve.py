@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from jtunnel import paths
 from jtunnel.errors import LinkError
 from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.jumps import jump_destination
+from jtunnel.ssh.own_thread import run_in_own_thread
 from jtunnel.ssh.ssh_config import agent_path, load_options
 
 #: Seconds for reading ssh_config; `Match exec` runs commands of the user's there.
@@ -51,7 +53,7 @@ async def resolve(destination: Destination, environ: Mapping[str, str]) -> Resol
     """
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            return await asyncio.to_thread(_resolve, destination, environ, ())
+            return await run_in_own_thread(partial(_resolve, destination, environ, ()))
     except TimeoutError:
         raise LinkError(
             "host-unreachable",

@@ -42,7 +42,7 @@ async def judge_host(
     if shown_key is None:
         raise LinkError(
             "host-key-changed",
-            f"the host certificate or key of {where} is not trusted: {failures.one_line(error.reason)}",
+            f"the host certificate or key of {where} is not trusted: {failures.quote(error.reason)}",
             "ask the host's administrator; nothing was sent to it",
         )
     host, address, port, key = shown_key.host, shown_key.address, shown_key.port, shown_key.key

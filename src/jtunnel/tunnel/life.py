@@ -7,6 +7,7 @@ link does about lost connections is the link's affair.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from jtunnel.address import TcpAddress
+from jtunnel.changes import Changes
 from jtunnel.config.profile import Forward, Profile
 from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
 from jtunnel.forward.listener import Listener
-from jtunnel.link.life import Link
+from jtunnel.link.life import Link, end_if_cancelled
 from jtunnel.link.registry import Links
 from jtunnel.ssh.connection import Connection
 from jtunnel.ssh.destination import Destination
@@ -40,6 +42,9 @@ from jtunnel.tunnel.targets import try_target
 
 #: Seconds before a connection that failed in use, and may be fine, is used again.
 _SECOND_LOOK_S: Final = 1.0
+#: Seconds in which the far side opens a channel for a waiting connection, at least.
+_CHANNEL_TIMEOUT_S: Final = 10.0
+_PROVE_TIMEOUT_S: Final = 20.0
 
 
 class Tunnel:
@@ -65,13 +70,21 @@ class Tunnel:
         self._links = links
         self._changed = changed
         self._woken = asyncio.Event()
+        self._steps = Changes()
         self._was_up = False
         self._state = derive_state(self.phase, None)
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": profile.name})
 
     def _listener(self, forward: Forward) -> Listener:
+        profile = self.profile
+        # A channel that does not open may mean a dead link: its keepalive has to find that out first.
+        patience_s = profile.keepalive_interval_s * (profile.keepalive_count + 1)
         return Listener(
-            forward.name, forward.listen, hold_s=self.profile.hold_s, changed=lambda: self._changed()
+            forward.name,
+            forward.listen,
+            hold_s=profile.hold_s,
+            changed=lambda: self._changed(),
+            open_timeout_s=max(_CHANNEL_TIMEOUT_S, patience_s + _SECOND_LOOK_S),
         )
 
     @property
@@ -106,6 +119,20 @@ class Tunnel:
         if isinstance(self.phase, Stopped):
             self._enter(Linking())
 
+    async def prove(self) -> None:
+        """Where it is up with a server, ask that again: `up` says that it answers, now."""
+        connection = self.connection
+        if not (isinstance(self.phase, Up) and connection and self.server and self.jupyter_listener):
+            return
+        try:
+            await self.server.check(connection)
+        except (ServerError, ChannelError):
+            self.server.allow_start()
+            self.jupyter_listener.failed.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROVE_TIMEOUT_S):
+                    await self._steps.until(lambda: not isinstance(self.phase, Up))
+
     async def run(self) -> None:
         """Live until cancelled; a bug of ours blocks this tunnel and no other."""
         while True:
@@ -113,6 +140,7 @@ class Tunnel:
                 await self._live()
             except Exception:  # noqa: BLE001  (a bug here must not end the other tunnels)
                 self._log.exception("the tunnel failed")
+                end_if_cancelled()
                 self._woken.clear()
                 advice = f"see `jtunnel logs {self.profile.name}`, then bring it up again"
                 self._enter(Stopped(JTunnelError("internal", "a bug in jtunnel ended this tunnel", advice)))
@@ -124,12 +152,10 @@ class Tunnel:
             async with AsyncExitStack() as stack:
                 await self._open_listeners(stack)
                 owner = None if self.profile.share else self.profile.name
-                lease = self._links.lease(self.destination, self.desk, owner=owner)
-                self.link = await stack.enter_async_context(lease)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow_link(self.link))
-                    while True:
-                        await self._use(await self.link.serving(), self.link)
+                while True:
+                    async with self._links.lease(self.destination, self.desk, owner=owner) as link:
+                        self.link = link
+                        await self._live_on(link)
         finally:
             self.link = None
             if self.server:
@@ -155,6 +181,24 @@ class Tunnel:
                     self._enter(Linking())
                 return
             await self._stop(errors[0])
+
+    async def _live_on(self, link: Link) -> None:
+        """Use one connection of a link after another; return when ssh_config leads elsewhere now."""
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(self._follow_link(link))
+            endings = [tasks.create_task(self._use_all(link)), tasks.create_task(link.wait_moved())]
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, *endings):
+                task.cancel()
+
+    async def _use_all(self, link: Link) -> None:
+        await self._use(await link.serving(), link)
+        while True:
+            connection = await link.serving()
+            # Others may share it by an alias that still leads there, while this one's does not.
+            if not await self._links.is_still_for(link, self.destination):
+                return
+            await self._use(connection, link)
 
     async def _follow_link(self, link: Link) -> None:
         seen = -1
@@ -212,6 +256,7 @@ class Tunnel:
             target = await self.server.bring_up(
                 connection, lambda step: self._enter(Starting(step)), self._changed
             )
+            self.jupyter_listener.problem = None
             self.jupyter_listener.serve(functools.partial(connection.open, target))
         self._was_up = True
         self._enter(Up())
@@ -243,6 +288,7 @@ class Tunnel:
     def _enter(self, phase: Phase) -> None:
         check_step(self.phase, phase)
         self.phase = phase
+        self._steps.notify()
         self._report()
 
     def _report(self) -> None:
@@ -251,7 +297,8 @@ class Tunnel:
         if state != self._state[0]:
             self.since = datetime.now(UTC)
         if (state, error and error.message) != (self._state[0], self._state[1] and self._state[1].message):
-            self._log.info("%s%s", state, f": {error}" if error else "")
+            level = logging.WARNING if state == "blocked" else logging.INFO
+            self._log.log(level, "%s%s", state, f": {error}" if error else "")
         self._state = (state, error)
         self._changed()
 

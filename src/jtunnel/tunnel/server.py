@@ -71,10 +71,15 @@ class ServerLife:
             starting("starting")
             server = await start(remote, self._options, self._name, starting)
         self.current = server
-        self.answer = await probe(remote, server, timeout_s=_PROBE_TIMEOUT_S)
+        await self.check(remote)
         self._may_start = False
         self.state = "ready"
         return server.target
+
+    async def check(self, remote: Remote) -> None:
+        """Ask the server once more; raises ServerError or ChannelError where it is not the one it was."""
+        assert self.current is not None
+        self.answer = await probe(remote, self.current, timeout_s=_PROBE_TIMEOUT_S)
 
     async def wait_failed(self, remote: Remote, listener: Listener, changed: Callable[[], None]) -> None:
         """Ask again and again; return when the server has not answered.

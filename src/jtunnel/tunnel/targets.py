@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
+from jtunnel.address import Address
 from jtunnel.config.profile import Forward
 from jtunnel.errors import ChannelError
 from jtunnel.forward.listener import Listener
-from jtunnel.remote import Remote
+from jtunnel.remote import FarEnd, Remote
+
+#: Seconds in which the far side opens a target or says no.
+TRIAL_TIMEOUT_S: Final = 10.0
 
 
 async def try_target(remote: Remote, forward: Forward, listener: Listener) -> ChannelError | None:
@@ -18,7 +23,7 @@ async def try_target(remote: Remote, forward: Forward, listener: Listener) -> Ch
     """
     assert forward.target is not None
     try:
-        far_end = await remote.open(forward.target, asyncio.Protocol())
+        far_end = await _open_in_time(remote, forward.target)
     except ChannelError as error:
         if error.kind != "connection-lost":
             listener.problem = error.problem
@@ -26,3 +31,15 @@ async def try_target(remote: Remote, forward: Forward, listener: Listener) -> Ch
     far_end.abort()
     listener.problem = None
     return None
+
+
+async def _open_in_time(remote: Remote, target: Address) -> FarEnd:
+    try:
+        async with asyncio.timeout(TRIAL_TIMEOUT_S):
+            return await remote.open(target, asyncio.Protocol())
+    except TimeoutError:
+        raise ChannelError(
+            "target-refused",
+            f"{target} did not answer within {TRIAL_TIMEOUT_S:.0f} s",
+            "check the forward's target, and firewalls on the remote host",
+        ) from None
