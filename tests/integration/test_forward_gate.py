@@ -16,8 +16,10 @@ import pytest
 
 from jtunnel.address import UnixAddress
 from jtunnel.errors import ChannelError
+from jtunnel.forward.acceptor import RESERVED
 from jtunnel.forward.held import MAX_HELD
 from jtunnel.forward.listener import Listener
+from jtunnel.remote import FarEnd
 from tests.support.far_side import FarSide, Peer, connect, far_side, is_turned_away
 from tests.support.listening import LOOPS, Watched, listening, run_on
 
@@ -28,6 +30,34 @@ REFUSED = ChannelError("target-refused", "nobody listens there")
 @pytest.fixture(params=LOOPS)
 def loop(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+class Heard(logging.Handler):
+    """Keeps what is logged, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self._event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        self._event.set()
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(5):
+            await self._event.wait()
+
+
+@contextlib.contextmanager
+def heard(logger: str) -> Iterator[Heard]:
+    """What this logger says meanwhile."""
+    log = Heard()
+    logging.getLogger(logger).addHandler(log)
+    try:
+        yield log
+    finally:
+        logging.getLogger(logger).removeHandler(log)
 
 
 @contextlib.contextmanager
@@ -199,6 +229,31 @@ def test_no_more_than_256_are_held(loop: str) -> None:
     run_on(loop, main())
 
 
+def test_held_ones_that_leave_are_noticed_by_and_by(loop: str) -> None:
+    """Nobody else comes and nothing is served meanwhile: their descriptors are given back all the same."""
+
+    async def main() -> None:
+        async with far_side() as far, listening() as watched:
+            descriptors = len(os.listdir("/proc/self/fd"))
+            with closing(await connect_many(watched, 5)) as clients:
+                closed, reset, half_closed, first, second = clients
+                await half_closed.send(b"answer me")
+                closed.close()
+                reset.reset()
+                half_closed.shut()
+                await watched.until(lambda listener: listener.stats.held == 3)
+                assert len(os.listdir("/proc/self/fd")) == descriptors + 2 * 3
+                # Those who stay are looked at again, and lose nothing.
+                first.close()
+                await watched.until(lambda listener: listener.stats.held == 2)
+                assert watched.listener.serve(far.open) == 2
+                with await far.accept() as server:
+                    assert await server.receive_all() == b"answer me"
+                await assert_joined(second, far)
+
+    run_on(loop, main())
+
+
 def test_refuse_resets_held_and_new_ones(loop: str) -> None:
     async def main() -> None:
         async with far_side() as far, listening() as watched:
@@ -245,6 +300,59 @@ def test_refused_target_closes_the_client_and_is_the_problem(loop: str) -> None:
             with await connect(listener.address) as client:
                 await assert_joined(client, far)
                 assert listener.problem is None
+
+    run_on(loop, main())
+
+
+def test_bug_behind_one_connection_ends_only_that_one(loop: str) -> None:
+    async def broken(protocol: asyncio.Protocol) -> FarEnd:
+        raise AssertionError
+
+    async def main() -> None:
+        async with far_side() as far, listening() as watched:
+            listener = watched.listener
+            listener.serve(far.open)
+            with await connect(listener.address) as old, await far.accept() as server:
+                await assert_answers(server, old)
+                with heard("jtunnel.forward.listener") as log:
+                    listener.serve(broken)
+                    assert await is_turned_away(listener.address)
+                    async with asyncio.timeout(5):
+                        await listener.failed.wait()
+                assert [record.exc_info is not None for record in log.records] == [True]
+                assert listener.problem is not None
+                assert listener.problem["kind"] == "internal"
+                await assert_answers(server, old)
+                listener.serve(far.open)
+                with await connect(listener.address) as new:
+                    await assert_joined(new, far)
+                assert listener.problem is None
+                assert listener.stats.accepted == 3
+
+    run_on(loop, main())
+
+
+def test_bug_behind_a_connection_that_was_taken_over_does_no_harm(loop: str) -> None:
+    async def main() -> None:
+        breaks = asyncio.Event()
+        opening = asyncio.Event()
+
+        async def broken(protocol: asyncio.Protocol) -> FarEnd:
+            opening.set()
+            await breaks.wait()
+            raise AssertionError
+
+        async with far_side() as far, listening() as watched:
+            watched.listener.serve(broken)
+            with await connect(watched.listener.address) as client, heard("jtunnel.forward.listener") as log:
+                async with asyncio.timeout(5):
+                    await opening.wait()
+                assert watched.listener.serve(far.open) == 1
+                with await far.accept() as server:
+                    breaks.set()
+                    await log.wait()
+                    await assert_answers(server, client)
+                assert watched.listener.problem is None
 
     run_on(loop, main())
 
@@ -484,48 +592,55 @@ def test_nothing_leaks_when_300_clients_leave_during_opening(loop: str) -> None:
     run_on(loop, main())
 
 
-class _Heard(logging.Handler):
-    """Sets an event for each record."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.event = asyncio.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.event.set()
+@contextlib.contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Only so many more descriptors can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = max(int(name) for name in os.listdir("/proc/self/fd")) + 1 + count
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(taken.pop())
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_running_out_of_descriptors_is_survived(loop: str) -> None:
     async def main() -> None:
-        heard = _Heard()
-        logger = logging.getLogger("jtunnel.forward.acceptor")
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         async with far_side() as far, listening() as watched:
             watched.listener.serve(far.open)
-            filler: list[int] = []
-            highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-            logger.addHandler(heard)
-            # Two sockets at most can be opened from here: the client's, and then none to accept it.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, hard))
-            try:
-                client = await _connect_last(watched.listener, filler)
-                async with asyncio.timeout(5):
-                    await heard.event.wait()
-            finally:
-                for fd in filler:
-                    os.close(fd)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                logger.removeHandler(heard)
+            with heard("jtunnel.forward.acceptor") as log, descriptors_left(1):
+                client = await connect(watched.listener.address)
+                await log.wait()
             with client:
                 await assert_joined(client, far)
 
     run_on(loop, main())
 
 
-async def _connect_last(listener: Listener, filler: list[int]) -> Peer:
-    """Connect with the last free descriptor; `filler` has taken all others."""
-    with contextlib.suppress(OSError):
-        while True:
-            filler.append(os.open(os.devnull, os.O_RDONLY))
-    os.close(filler.pop())
-    return await connect(listener.address)
+def test_last_descriptors_are_left_to_others(loop: str) -> None:
+    async def main() -> None:
+        async with far_side() as far, listening() as watched:
+            address = watched.listener.address
+            # The clients' sockets take some too: the second arrival would be the first on the reserve.
+            with heard("jtunnel.forward.acceptor") as log, descriptors_left(3 + RESERVED):
+                held = await connect(address)
+                await watched.until(lambda listener: listener.stats.held == 1)
+                assert await is_turned_away(address)
+                assert await is_turned_away(address)
+                assert watched.listener.stats.accepted == 1
+                assert len(log.records) == 1
+            with held, await connect(address) as another:
+                await watched.until(lambda listener: listener.stats.held == 2)
+                watched.listener.serve(far.open)
+                await assert_joined(held, far)
+                await assert_joined(another, far)
+
+    run_on(loop, main())

@@ -44,6 +44,15 @@ from jtunnel.forward.holder import find_holder
 os.setuid(int(sys.argv[2]))
 print(find_holder(TcpAddress("127.0.0.1", int(sys.argv[1]))))
 """
+WITHOUT_IPV6 = 'echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6; ip link set lo up; exec "$@"'
+BIND = """
+import asyncio
+from jtunnel.address import TcpAddress
+from jtunnel.forward.binding import bind
+binding = asyncio.run(bind("jupyter", TcpAddress("", 8888)))
+print(*binding.addresses)
+binding.close()
+"""
 
 
 @contextlib.contextmanager
@@ -105,10 +114,30 @@ def test_no_host_is_both_loopback_addresses_on_one_port(host: str) -> None:
         assert first.port > 0
 
 
+@pytest.mark.parametrize("host", ["", "localhost"])
 @needs_ipv6
-def test_busy_ipv6_loopback_is_done_without() -> None:
-    with taken_port("::1") as (_, port), bound(TcpAddress("", int(port))) as binding:
-        assert binding.addresses == (TcpAddress("127.0.0.1", int(port)),)
+def test_busy_ipv6_loopback_is_an_error(host: str) -> None:
+    """Who has it would be sent the requests for localhost, with their token."""
+    with taken_port("::1") as (holder, port):
+        error = refusal(TcpAddress(host, int(port)))
+        assert error.message == f"port {port} on ::1 is taken by {holder.name()} (pid {holder.pid})"
+        assert "local_port" in error.advice
+        # Nothing stays behind, and who asks for 127.0.0.1 alone gets it.
+        with bound(TcpAddress("127.0.0.1", int(port))) as binding:
+            assert binding.addresses == (TcpAddress("127.0.0.1", int(port)),)
+
+
+@needs_ipv6
+def test_port_that_is_busy_on_one_of_all_addresses_is_an_error() -> None:
+    with taken_port("::1") as (holder, port):
+        assert f"on :: is taken by {holder.name()}" in refusal(TcpAddress("*", int(port))).message
+
+
+@pytest.mark.root
+def test_missing_ipv6_is_done_without() -> None:
+    command = ["unshare", "--net", "sh", "-ec", WITHOUT_IPV6, "sh", sys.executable, "-c", BIND]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("127.0.0.1:8888\n", "")
 
 
 @needs_ipv6

@@ -1,19 +1,25 @@
 """Takes connections from listening sockets as they come and hands each on, raw and unread.
 
-Never blocks, never gives up: where the machine has no descriptor left, the kernel's backlog waits.
+Never blocks, never gives up: where descriptors run short, the kernel's backlog waits. The last few
+are left to others, so that the daemon can still be asked and still reconnect.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Callable, Iterable
 
+from jtunnel.forward.peer import reset
+
 #: Connections taken in one turn of the event loop.
 _BURST = 64
-#: Seconds without accepting after the machine had no descriptor or memory for one more.
+#: Seconds without accepting after there was no descriptor to spare, or no memory for one more.
 _PAUSE_S = 0.1
+#: Descriptors below the process's limit that no local connection may take.
+RESERVED = 32
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +60,10 @@ class Acceptor:
             except OSError:
                 self._pause(listening)
                 return
+            if _is_reserved(sock.fileno()):
+                reset(sock)
+                self._pause(listening)
+                return
             self._short = False
             sock.setblocking(False)
             self._arrived(sock)
@@ -62,7 +72,13 @@ class Acceptor:
         """Wait a moment; the socket stays readable, so that watching it now would spin."""
         if not self._short:
             self._short = True
-            _log.warning("forward %s: no socket left for new connections; they wait", self._forward)
+            _log.warning("forward %s: no descriptors left for new connections; they wait", self._forward)
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
         loop.call_later(_PAUSE_S, self._watch, listening)
+
+
+def _is_reserved(descriptor: int) -> bool:
+    """Whether it is one of the last; the lowest free one is always taken, so that all below are in use."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft != resource.RLIM_INFINITY and descriptor >= soft - RESERVED

@@ -26,6 +26,8 @@ _LOOKUP_S = 5.0
 #: What the listening side may say instead of one address → the addresses meant; the first is a must.
 _LOOPBACK = ("127.0.0.1", "::1")
 _NAMED_HOSTS = {"": _LOOPBACK, "localhost": _LOOPBACK, "*": ("0.0.0.0", "::")}  # noqa: S104
+#: What binding says where the machine has no such address, or not even its family.
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Binding:
 
 
 async def bind(forward: str, listen: Address) -> Binding:
-    """Listen there for the forward of that name; port 0 takes any that is free.
+    """Listen there for the forward of that name; port 0 takes any that is free on the first address.
 
     Raises ListenerError, whose message names who has the port.
     """
@@ -65,8 +67,12 @@ async def _bind_tcp(forward: str, listen: TcpAddress) -> Binding:
         try:
             sock = _open_tcp(family, host, port)
         except OSError as error:
-            if sockets:
+            if sockets and error.errno in _NO_SUCH_ADDRESS:
                 continue
+            # A port that somebody else has on another of the addresses would get what is meant for us,
+            # tokens included: better none than some.
+            for opened in sockets:
+                opened.close()
             raise await _tcp_refusal(forward, TcpAddress(host, port), error) from None
         sockets.append(sock)
         port = sock.getsockname()[1]
@@ -74,7 +80,7 @@ async def _bind_tcp(forward: str, listen: TcpAddress) -> Binding:
 
 
 async def _find_hosts(forward: str, listen: TcpAddress) -> list[tuple[socket.AddressFamily, str]]:
-    """The numeric addresses of the listening side; all but the first may fail to be bound."""
+    """The numeric addresses of the listening side; the machine may lack all but the first."""
     if hosts := _NAMED_HOSTS.get(listen.host):
         return [(socket.AF_INET, hosts[0]), (socket.AF_INET6, hosts[1])]
     loop = asyncio.get_running_loop()

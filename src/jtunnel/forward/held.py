@@ -1,5 +1,7 @@
 """Local connections that wait for a far side: bounded in number and time, their bytes unread.
 
+Those whose peer has left are let go within seconds. Without any that wait, no timer runs.
+
 Knows nothing of why they wait or who will serve them.
 """
 
@@ -14,6 +16,8 @@ from jtunnel.forward.peer import has_left, reset
 
 #: Connections that wait at the same time; any more are reset.
 MAX_HELD = 256
+#: Seconds after which peers that left are looked for, since nothing tells of them: bytes stay unread.
+_SWEEP_S = 3.0
 
 
 @dataclass(eq=False, slots=True)
@@ -30,7 +34,7 @@ class Arrival:
 
 
 class HeldConnections:
-    """The arrivals that wait; `changed` is called when one gave up or was given up."""
+    """The arrivals that wait; `changed` is called when one has left or was given up meanwhile."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -73,15 +77,17 @@ class HeldConnections:
                 waiting.append(arrival)
         self._waiting = waiting
 
-    def _expire(self) -> None:
+    def _sweep(self) -> None:
+        before = len(self._waiting)
+        self._drop_departed()
         now = asyncio.get_running_loop().time()
         for arrival in self._waiting:
             if arrival.deadline <= now:
                 reset(arrival.sock)
         self._waiting = [arrival for arrival in self._waiting if arrival.deadline > now]
-        self._timer = None
         self._set_timer()
-        self._changed()
+        if len(self._waiting) != before:
+            self._changed()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -89,4 +95,5 @@ class HeldConnections:
             self._timer = None
         if self._waiting:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(min(arrival.deadline for arrival in self._waiting), self._expire)
+            due = min(arrival.deadline for arrival in self._waiting)
+            self._timer = loop.call_at(min(due, loop.time() + _SWEEP_S), self._sweep)

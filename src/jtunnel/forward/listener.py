@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 from jtunnel.address import Address
-from jtunnel.errors import ChannelError
+from jtunnel.errors import ChannelError, JTunnelError
 from jtunnel.forward.acceptor import Acceptor
 from jtunnel.forward.binding import Binding, bind
 from jtunnel.forward.bridge import Bridge
@@ -28,6 +29,8 @@ from jtunnel.status import Problem
 _GATE_GRACE_S = 1.0
 #: Seconds in which far ends are closed, and those that are just opening finish, before exit.
 _CLOSE_S = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,11 @@ class Listener:
         except ChannelError as error:
             await self._fail(opening, error)
             return
+        except Exception:  # noqa: BLE001  (a bug behind one connection must not end the others)
+            _log.exception("forward %s: a connection failed", self.name)
+            message = "a bug in jtunnel ended a connection"
+            self._drop(opening, JTunnelError("internal", message, "see `jtunnel logs`"))
+            return
         finally:
             timer.cancel()
         if opening not in self._openings:
@@ -252,30 +260,30 @@ class Listener:
                     await opening.gate_moved.wait()
         if opening not in self._openings:
             return
-        arrival = self._take(opening)
         if error.kind == "connection-lost" and opening.gate_moved.is_set():
-            self._admit(arrival)
+            self._admit(self._take(opening))
             self._changed()
         else:
-            reset(arrival.sock)
-            self._set_problem(error.problem)
+            self._drop(opening, error)
 
     def _give_up(self, opening: _Opening) -> None:
         """The opener has had its time: the arrival waits for another, or is reset."""
         if opening not in self._openings:
             return
-        arrival = self._take(opening)
         if opening.gate_moved.is_set():
-            self._admit(arrival)
+            self._admit(self._take(opening))
             self._changed()
             return
-        reset(arrival.sock)
         message = f"no channel was opened within {self._open_timeout_s:g} s"
         advice = "if this goes on, restart the tunnel"
-        self._set_problem(ChannelError("connection-lost", message, advice).problem)
+        self._drop(opening, ChannelError("connection-lost", message, advice))
 
-    def _set_problem(self, problem: Problem) -> None:
-        self.problem = problem
+    def _drop(self, opening: _Opening, error: JTunnelError) -> None:
+        """Reset the arrival, unless it was taken over, and let the error be the forward's problem."""
+        if opening not in self._openings:
+            return
+        reset(self._take(opening).sock)
+        self.problem = error.problem
         self.failed.set()
         self._changed()
 
