@@ -13,6 +13,7 @@ from tests.support.client import Jtunnel
 from tests.support.home import Home
 from tests.support.keys import Key, make_key
 from tests.support.programs import find_program
+from tests.support.ssh_server import FaultyServer
 from tests.support.sshd import Sshd
 from tests.support.streams import EchoServer
 
@@ -89,6 +90,14 @@ def box(home: Home, sshd: Sshd, account: Account, client_key: Key, host_key: Key
     """That sshd, which ~/.ssh/config calls `box` and known_hosts knows."""
     home.add_host("box", port=sshd.port, user=account.name, identity=client_key, host_key=host_key)
     return sshd
+
+
+@pytest.fixture
+def faulty(home: Home, client_key: Key, host_key: Key) -> Iterator[FaultyServer]:
+    """A server that ~/.ssh/config calls `box`; it does what it should until it is told otherwise."""
+    with FaultyServer(host_key, authorized=[client_key]) as server:
+        home.add_host("box", port=server.port, user="me", identity=client_key, host_key=host_key)
+        yield server
 
 
 @pytest.fixture

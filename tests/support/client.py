@@ -73,6 +73,13 @@ class Jtunnel:
         """One tunnel of the status."""
         return _find(self.status(), name)
 
+    def blocked_by(self, name: str) -> str:
+        """The kind of problem that blocks a tunnel; AssertionError where it is not blocked."""
+        tunnel = self.tunnel(name)
+        assert tunnel["state"] == "blocked", tunnel
+        assert tunnel["problem"] is not None
+        return tunnel["problem"]["kind"]
+
     def daemon_pid(self) -> int | None:
         """The process that answers the control socket; None where none does."""
         try:

@@ -26,6 +26,7 @@ c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.extension_manager = "readonly"
 """
+_NOTIFICATIONS = ".jupyter/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 
 
 @contextlib.contextmanager
@@ -48,6 +49,7 @@ def remote_account() -> Iterator[Account]:
 def prepared(account: Account) -> Iterator[Account]:
     """The account with a config for JupyterLab; all of its sessions' processes are ended at the end."""
     account.write(".jupyter/jupyter_lab_config.py", _JUPYTER_CONFIG)
+    account.write(_NOTIFICATIONS, '{"checkForUpdates": false, "fetchNews": "false"}')
     try:
         yield account
     finally:

@@ -17,9 +17,11 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 WAIT_S = 20.0
-# The program becomes a session leader with this terminal, so that Ctrl-C reaches it as from a keyboard.
+# The program becomes a session leader with this terminal, so that Ctrl-C reaches it as from a keyboard; a
+# shell that runs the tests in the background has its jobs ignore that.
 _TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """

@@ -129,6 +129,9 @@ class Login(asyncssh.SSHServer):
     async def _open_channel(self, target: str, forward: Callable[[], Awaitable[Any]]) -> Any:
         self._server.count(lambda counts: counts.channels.append(target))
         await self._server.channel_turn()
+        if self._connection.is_closed():
+            # asyncssh would connect to the target all the same, and never close that.
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client is gone")
         if self._server.refuse_channels is not None:
             raise asyncssh.ChannelOpenError(self._server.refuse_channels, "refused on demand")
         return await forward()

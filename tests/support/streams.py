@@ -159,4 +159,6 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
         dial(port, host).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        pass  # somebody accepted it, and was quick to turn it away
     return True

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
+from jtunnel.client.render import activity
 from jtunnel.errors import EXIT_DONE, EXIT_FAILED
 from jtunnel.ssh.loopback_server import LoopbackServer
+from jtunnel.status import StatusDocument
 
 #: Seconds of service between two cuts, and of each cut, with --outage.
 _OUTAGE_EVERY_S: Final = 30.0
@@ -109,7 +113,8 @@ class _Demo:
         """Show live status until somebody stops the demo."""
         async with asyncio.TaskGroup() as tasks:
             cutting = tasks.create_task(self._cut_now_and_then()) if outages else None
-            await self._client("status", "--watch")
+            # Not the table: it takes the whole screen, and the address above has to stay to be read.
+            await self._client("status", "--watch", "--json", reader=_say_changes)
             if cutting:
                 cutting.cancel()
 
@@ -147,35 +152,63 @@ class _Demo:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(content)
 
-    async def _client(self, *arguments: str, quiet: bool = False, stoppable: bool = True) -> int:
-        """Run the real client; a stop of the demo ends it, as Ctrl-C at a terminal does."""
+    async def _client(
+        self,
+        *arguments: str,
+        quiet: bool = False,
+        stoppable: bool = True,
+        reader: Callable[[asyncio.StreamReader], Coroutine[Any, Any, None]] | None = None,
+    ) -> int:
+        """Run the real client; a stop of the demo ends it.
+
+        What it says is shown, unless `reader` takes it or it is to be `quiet`.
+        """
         sink = asyncio.subprocess.DEVNULL if quiet else None
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "jtunnel", *arguments, env=self._environ, stdout=sink, stderr=sink
+            *(sys.executable, "-m", "jtunnel", *arguments),
+            env=self._environ,
+            stdout=asyncio.subprocess.PIPE if reader else sink,
+            stderr=sink,
+            # Ctrl-C is for the demo: a client would say what stays wanted, and the last ones have to work.
+            process_group=0,
         )
         try:
             if not stoppable:
                 return await child.wait()
             async with asyncio.TaskGroup() as tasks:
+                if reader and child.stdout:
+                    tasks.create_task(reader(child.stdout))
                 ended = tasks.create_task(child.wait())
                 stopped = tasks.create_task(self._stopping.wait())
                 await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
-                _interrupt(child)
+                _end(child)
             return ended.result()
         finally:
-            _interrupt(child)
+            _end(child)
 
 
-def _interrupt(child: asyncio.subprocess.Process) -> None:
+def _end(child: asyncio.subprocess.Process) -> None:
+    """Not by SIGINT, which a Python that is just starting answers with a traceback."""
     if child.returncode is None:
         with suppress(ProcessLookupError):
-            child.send_signal(signal.SIGINT)
+            child.terminate()
 
 
 def _is_personal(name: str) -> bool:
     """Whether a variable would lead the demo to the user's own files, agent or servers."""
     return name.startswith(("JTUNNEL_", "JUPYTER_", "XDG_", "SSH_")) or name in ("HOME", "NOTIFY_SOCKET")
+
+
+async def _say_changes(snapshots: asyncio.StreamReader) -> None:
+    """Say what the demo's tunnel does whenever that changes; `snapshots` are those of `status --json`."""
+    said = ""
+    async for line in snapshots:
+        document: StatusDocument = json.loads(line)
+        doing = activity(document["tunnels"][0])
+        if doing != said:
+            said = doing
+            _say(f"{time.strftime('%H:%M:%S')}  {doing}")
 
 
 def _say(text: str) -> None:
