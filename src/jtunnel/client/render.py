@@ -86,7 +86,10 @@ def addresses(tunnel: TunnelStatus) -> list[str]:
     jupyter = tunnel["jupyter"]
     if jupyter is not None and jupyter["url"]:
         return [jupyter["url"]]
-    return [forward["listen"] for forward in tunnel["forwards"] if forward["kind"] != "remote"]
+    local = [forward for forward in tunnel["forwards"] if forward["kind"] != "remote"]
+    # Once something listens, what does not is no address to go to.
+    listening = [forward["listen"] for forward in local if forward["listening"]]
+    return listening or [forward["listen"] for forward in local]
 
 
 def activity(tunnel: TunnelStatus) -> str:
