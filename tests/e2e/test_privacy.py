@@ -75,7 +75,7 @@ def test_a_directory_that_others_use_too_is_left_alone(jtunnel: Jtunnel) -> None
     ended = jtunnel.run("up", "a")
     assert ended.returncode == 1
     assert f"{shared} is open to others and in use" in ended.stderr
-    assert mode(shared) == 0o777
+    assert mode(shared) == 0o1777
 
 
 def say_hello(jtunnel: Jtunnel, account: Account | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from jtunnel.config.profile import JupyterOptions
-from jtunnel.errors import ServerError
+from jtunnel.errors import ChannelError, ServerError
 from jtunnel.jupyter.plan import Ground
 from jtunnel.jupyter.prepare import prepare
 from tests.support import processes
@@ -91,6 +91,43 @@ def test_a_noisy_shell_for_every_command(home: RemoteHome) -> None:
     home.env["SHELL"] = find_program("bash")
     home.env["BASH_ENV"] = home.write("noise", f"{NOISE}\necho oops >&2\nPATH=$HOME/tools/bin:$PATH\n")
     assert ground_of(home).program == f"{home.path}/tools/bin/jupyter"
+
+
+#: What start-up files do to the standard input and output of a session.
+IN_THE_WAY = {
+    "reads a line": "read -t 1 x; read -t 1 y\n",
+    "reads a key": "read -t 1 -n 1 x\n",
+    "leaves a process": "sleep 300 &\n",
+}
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_a_start_up_file_in_the_way(home: RemoteHome, case: str) -> None:
+    """For every command, and for the login shell that is asked for its PATH."""
+    home.env["SHELL"] = find_program("bash")
+    home.env["BASH_ENV"] = home.write("each", IN_THE_WAY[case])
+    home.write(".bash_profile", f"{IN_THE_WAY[case]}PATH=$HOME/tools/bin:$PATH\n")
+    ground = run(prepare(home.connect(), JupyterOptions(), new_key()), within_s=30)
+    assert ground.program == f"{home.path}/tools/bin/jupyter"
+
+
+@pytest.mark.parametrize("reader", ["cat >/dev/null", "head -1 >/dev/null"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_a_start_up_file_that_reads_everything(home: RemoteHome, shell: str, reader: str) -> None:
+    home.env["SHELL"] = find_program(shell)
+    home.env["BASH_ENV"] = home.write("each", f"{reader}\n")
+    for name in (".zshenv", ".cshrc", ".config/fish/config.fish"):
+        home.write(name, f"{reader}\n")
+    problem = problem_of(home)
+    assert problem.kind == "jupyter-failed"
+    assert "reads standard input" in problem.message
+
+
+def test_a_shell_that_is_killed_is_tried_again(home: RemoteHome) -> None:
+    home.env["SHELL"] = home.write("killed", "#!/bin/sh\necho welcome\nkill -KILL $$\n", mode=0o755)
+    with pytest.raises(ChannelError) as caught:
+        ground_of(home)
+    assert caught.value.kind == "connection-lost"
 
 
 def test_a_shell_that_runs_nothing(home: RemoteHome) -> None:

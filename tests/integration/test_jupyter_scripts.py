@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import socket
 import stat
 import subprocess
 import time
@@ -15,8 +16,9 @@ import psutil
 import pytest
 
 from jtunnel.address import TcpAddress
+from jtunnel.errors import ServerError
 from jtunnel.jupyter.record import Record, record_tail
-from jtunnel.jupyter.script import Report, compose, read_report
+from jtunnel.jupyter.script import PREAMBLE, Report, compose, door, read_report
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.start import _RESET
 from jtunnel.jupyter.survey import read_survey
@@ -259,3 +261,84 @@ def test_the_environment_cannot_disturb(shell: list[str], home: RemoteHome, key:
     assert "JUPYTER_TOKEN" not in environment
     assert "0123456789abcdef" not in environment.values()
     stop(shell, home, key, report)
+
+
+def prepare(shell: list[str], home: RemoteHome, key: str, **variables: str | int) -> Report:
+    """Look for a program named `sleeper`."""
+    values = {"program": "sleeper", "others": "", "root": "~", "port": "", "environment_name": f"{key}.env"}
+    return run(shell, home, "prepare", key, **{**values, "nonce": "n", "versions": "", **variables})
+
+
+def set_age(path: str, *, days: int) -> None:
+    """Make a file that old."""
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+
+
+def test_a_refusal_of_sockets_is_believed_for_a_week(shell: list[str], home: RemoteHome, key: str) -> None:
+    assert prepare(shell, home, key).one("sockets") is None
+    run(shell, home, "refuse", key)
+    assert prepare(shell, home, key).one("sockets") == "refused"
+    marker = os.path.join(home.path, f".local/share/jtunnel/no-sockets@{NODE}")
+    set_age(marker, days=8)
+    assert prepare(shell, home, key).one("sockets") is None
+    run(shell, home, "refuse", key)
+    assert prepare(shell, home, key).one("sockets") == "refused"
+    set_age(marker, days=6)
+    assert prepare(shell, home, key).one("sockets") == "refused"
+
+
+def test_an_environment_stays_only_for_a_start(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    home.write(".profile", f"PATH={shlex.quote(os.path.dirname(sleeper))}:$PATH\nexport PATH\n")
+    environment = f"/tmp/jtunnel-{os.getuid()}/{key}.env"
+    assert prepare(shell, home, key, root="/none").one("no_root") == "/none"
+    assert not os.path.exists(environment)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert prepare(shell, home, key, port=taken.getsockname()[1]).one("taken") is not None
+    assert not os.path.exists(environment)
+    assert prepare(shell, home, key).one("program") == sleeper
+    assert os.path.exists(environment)
+    run(shell, home, "discard", key, environment_name=f"{key}.env")
+    assert not os.path.exists(environment)
+
+
+def test_a_failed_launch_leaves_no_environment(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    home.write(".profile", f"PATH={shlex.quote(os.path.dirname(sleeper))}:$PATH\nexport PATH\n")
+    prepare(shell, home, key)
+    state = os.path.join(home.path, ".local/share/jtunnel")
+    os.rename(state, f"{state}.away")
+    home.write(".local/share/jtunnel", "in the way")
+    assert launch(shell, home, key, sleeper, environment_name=f"{key}.env").one("failed") is not None
+    assert not os.path.exists(f"/tmp/jtunnel-{os.getuid()}/{key}.env")
+
+
+@pytest.mark.parametrize(
+    ("eaten", "runs"),
+    [(0, True), (3, True), (64, True), (66, False), (72, False), (500, False), (10**6, False)],
+)
+def test_a_script_runs_only_if_its_beginning_is_there(
+    shell: list[str], home: RemoteHome, key: str, eaten: int, runs: bool
+) -> None:
+    """Start-up files may read any number of bytes of it."""
+    home.write(".local/share/jtunnel/x", "")
+    script = PREAMBLE + compose("refuse", "n", {"key": key})
+    done = subprocess.run(
+        [*shell, "-c", door("n")],
+        input=script[eaten:],
+        env=home.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    result = CommandResult(done.returncode, done.stdout, done.stderr)
+    if runs:
+        read_report(result, "n")
+    else:
+        with pytest.raises(ServerError, match="reads standard input"):
+            read_report(result, "n")
+    assert done.stderr == ""
+    assert os.path.exists(f"{home.path}/.local/share/jtunnel/no-sockets@{NODE}") is runs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,6 +114,20 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
     run(main())
     assert not processes.running_with("HOME", home.path)
     assert not os.path.exists(os.path.join(home.path, f".local/share/jtunnel/{key}@{NODE}.json"))
+
+
+def test_a_start_without_a_plan_leaves_no_environment(key: str) -> None:
+    with new_home() as home:
+        home.write("tools/bin/jupyter", "#!/usr/bin/python\n", mode=0o755)
+        home.write("tools/bin/python", "#!/bin/sh\necho version jupyter_server 1.0.0\n", mode=0o755)
+        home.write(".profile", "PATH=$HOME/tools/bin:$PATH\nexport PATH\n")
+        with pytest.raises(ServerError, match="too old"):
+            run(start(home.connect(), SOCKET, key))
+        kept = []
+        for path in glob.glob(f"/tmp/jtunnel-{os.getuid()}/*.env*"):
+            with contextlib.suppress(FileNotFoundError), open(path, errors="replace") as file:
+                kept += [path for line in file if home.path in line]
+        assert not kept
 
 
 @pytest.mark.root

@@ -113,35 +113,36 @@ class LocalRemote:
         self.opened: list[Address] = []
         self._one_command = asyncio.Lock()
 
-    async def run(self, command: str, *, stdin: str = "", timeout_s: float) -> CommandResult:
+    async def run(
+        self, command: str, *, stdin: str = "", timeout_s: float, until: str | None = None
+    ) -> CommandResult:
         """See `Remote.run`."""
         async with asyncio.timeout(timeout_s), self._one_command:
             self._check()
             self.commands += 1
-            process = await asyncio.create_subprocess_exec(
+            transport, output = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _Output(until),
                 self.env["SHELL"],
                 "-c",
                 command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
                 cwd=self.env["HOME"],
                 env=self.env,
                 start_new_session=True,
             )
             try:
-                out, err = await process.communicate(stdin.encode())
+                feed(transport.get_pipe_transport(0), stdin.encode())
+                await output.done.wait()
             finally:
-                if process.returncode is None:
+                if not output.done.is_set():
                     with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                        os.killpg(transport.get_pid(), signal.SIGKILL)
+                status = transport.get_returncode()
+                transport.close()
+                await output.exited.wait()
             self._check()
-        status = process.returncode
-        return CommandResult(
-            status if status is not None and status >= 0 else None,
-            out.decode(errors="replace"),
-            err.decode(errors="replace"),
-        )
+        if output.has_mark:
+            status = 0
+        return CommandResult(status if status is not None and status >= 0 else None, *output.texts())
 
     async def open(self, target: Address, protocol: asyncio.Protocol) -> FarEnd:
         """See `Remote.open`."""
@@ -165,6 +166,40 @@ class LocalRemote:
     def _check(self) -> None:
         if self.is_lost:
             raise ChannelError("connection-lost", "the connection is lost")
+
+
+def feed(pipe: asyncio.BaseTransport | None, data: bytes) -> None:
+    """Write all of a command's input; one that does not read it is its own business."""
+    assert isinstance(pipe, asyncio.WriteTransport)
+    pipe.write(data)
+    pipe.write_eof()
+
+
+class _Output(asyncio.SubprocessProtocol):
+    """Collects what a command prints; `done` at its end, or as soon as a line equals `until`."""
+
+    def __init__(self, until: str | None) -> None:
+        self.done = asyncio.Event()
+        self.exited = asyncio.Event()
+        self.has_mark = False
+        self._mark = None if until is None else f"\n{until}\n".encode()
+        self._data = {1: bytearray(), 2: bytearray()}
+
+    def texts(self) -> tuple[str, str]:
+        """Standard output, and standard error."""
+        return self._data[1].decode(errors="replace"), self._data[2].decode(errors="replace")
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._data[fd] += data
+        if self._mark is not None and self._mark in b"\n" + self._data[1]:
+            self.has_mark = True
+            self.done.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.done.set()
 
 
 class _Session(asyncio.Protocol):

@@ -38,6 +38,12 @@ def test_a_reason_is_one_short_line() -> None:
     assert len(reason("x" * 10_000)) <= 300
 
 
+def test_nothing_in_a_log_steers_a_terminal() -> None:
+    text = decode_log(b"\x1b[1;31m[E 1 ServerApp]\x1b[0m bad\tluck\r\n\x1b]0;title\x07 \xc2\x9b2J x\n")
+    assert text == "[E 1 ServerApp] bad\tluck \n ]0;title   2J x\n"
+    assert reason(text.splitlines()[0]) == "bad\tluck"
+
+
 def test_a_token_in_a_log_is_left_out() -> None:
     text = decode_log(b"http://localhost:8888/lab?token=0123abcd\n or http://h/?token=9f9f&x=1\n\xff")
     assert "0123abcd" not in text

@@ -73,6 +73,46 @@ def test_a_half_written_runtime_file_is_none(data: bytes) -> None:
     assert parse_runtime_file(7, "100@boot", "jp", data) is None
 
 
+HOSTILE = "a\x1b]0;b\x07\n\x9b2J"
+
+
+def test_what_is_shown_of_a_file_is_printable() -> None:
+    written = replace(SERVER, host=HOSTILE, version=HOSTILE, root_dir=HOSTILE, log=HOSTILE)
+    record = parse_record(record_text(Record(written, "jupyter lab", ready=True)).encode())
+    assert record is not None
+    read = record.server
+    assert {read.host, read.version, read.root_dir, read.log} == {"a ]0;b 2J"}
+    data = json.dumps({"base_url": "/", "port": 1, "version": HOSTILE}).encode()
+    found = parse_runtime_file(7, "100@boot", "jp", data)
+    assert found is not None
+    assert found.version == "a ]0;b 2J"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sock": f"/{HOSTILE}"},
+        {"sock": None, "port": 1, "address": HOSTILE},
+        {"base_url": f"/{HOSTILE}/"},
+        {"base_url": 1},
+        {"origin": "elsewhere"},
+        {"user_interface": "../x"},
+        {"version": 2},
+    ],
+)
+def test_a_hostile_record_is_none(changed: dict[str, object]) -> None:
+    members = json.loads(record_text(Record(SERVER, "jupyter lab", ready=True)))
+    assert parse_record(json.dumps(members).encode()) is not None
+    assert parse_record(json.dumps({**members, **changed}).encode()) is None
+
+
+@pytest.mark.parametrize("changed", [{"sock": f"/{HOSTILE}"}, {"base_url": f"/{HOSTILE}"}, {"version": 2}])
+def test_a_hostile_runtime_file_is_none(changed: dict[str, object]) -> None:
+    members: dict[str, object] = {"base_url": "/", "port": 1}
+    assert parse_runtime_file(7, "100@boot", "jp", json.dumps(members).encode()) is not None
+    assert parse_runtime_file(7, "100@boot", "jp", json.dumps({**members, **changed}).encode()) is None
+
+
 def test_the_page_for_a_browser() -> None:
     assert SERVER.path_for_browser == "/lab"
     assert replace(SERVER, base_url="/a/", user_interface="tree").path_for_browser == "/a/tree"

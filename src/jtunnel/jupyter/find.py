@@ -12,7 +12,7 @@ from typing import Final
 
 from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.config.profile import JupyterOptions
-from jtunnel.errors import ServerError
+from jtunnel.errors import ServerError, one_line
 from jtunnel.jupyter.http import request
 from jtunnel.jupyter.probe import ask_status, ask_version
 from jtunnel.jupyter.record import Record, RuntimeFile, record_text
@@ -98,7 +98,7 @@ def completed(server: Server, survey: Survey) -> Server:
                 token=file.token,
                 password=file.password,
                 version=file.version or server.version,
-                root_dir=file.root_dir or server.root_dir,
+                root_dir=one_line(file.root_dir) or server.root_dir,
             )
     # Another node may have deleted the runtime file; then our own token is what counts.
     return replace(server, token=survey.token if server.origin == "started" else "")
@@ -148,7 +148,7 @@ async def _adopt(remote: Remote, survey: Survey, file: RuntimeFile) -> Server:
         started=file.started,
         host=survey.node,
         version=file.version,
-        root_dir=file.root_dir,
+        root_dir=one_line(file.root_dir),
         origin="adopted",
         password=file.password,
     )

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from jtunnel.address import UnixAddress
-from jtunnel.errors import ChannelError, ServerError
+from jtunnel.errors import ChannelError, ServerError, one_line
 from jtunnel.jupyter.http import Response, request
 from jtunnel.jupyter.script import run_script
 from jtunnel.jupyter.server import NoAnswerError, NobodyListensError, Server, StrangerError
@@ -63,7 +63,7 @@ async def ask_version(remote: Remote, server: Server, *, timeout_s: float) -> st
     if response.status == 200 and isinstance(response.document, dict):
         version = response.document.get("version")
         if isinstance(version, str):
-            return version
+            return one_line(version)
     raise StrangerError("jupyter-failed", f"what answers at {server.target} is not Jupyter")
 
 
@@ -79,7 +79,7 @@ async def ask_status(remote: Remote, server: Server, *, timeout_s: float) -> Ans
     return Answer(
         server.version,
         kernels if isinstance(kernels, int) else None,
-        last_activity if isinstance(last_activity, str) else None,
+        one_line(last_activity) if isinstance(last_activity, str) else None,
     )
 
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jtunnel.address import TcpAddress, UnixAddress
-from jtunnel.jupyter.server import Server
+from jtunnel.errors import one_line
+from jtunnel.jupyter.server import Server, UserInterface
+from jtunnel.status import Origin
+
+_ORIGINS: Final[dict[str, Origin]] = {"started": "started", "adopted": "adopted"}
+_INTERFACES: Final[dict[str, UserInterface]] = {"lab": "lab", "tree": "tree", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +64,29 @@ def _members(record: Record) -> dict[str, Any]:
 
 
 def parse_record(data: bytes | None) -> Record | None:
-    """Read a record; None where there is none, or one that is broken or of another version."""
+    """Read a record; None where there is none, or one that is broken or of another version.
+
+    What is only shown is made printable; what is used as it is must be.
+    """
     members = _object(data)
     try:
         sock, port = members["sock"], members["port"]
         server = Server(
-            target=UnixAddress(sock) if sock else TcpAddress(members["address"], int(port)),
-            base_url=str(members["base_url"]),
+            target=UnixAddress(_plain(sock)) if sock else TcpAddress(_plain(members["address"]), int(port)),
+            base_url=_plain(members["base_url"]),
             token="",
             pid=int(members["pid"]),
             started=str(members["started"]),
-            host=str(members["host"]),
-            version=members["version"],
-            root_dir=str(members["root_dir"]),
-            origin=members["origin"],
+            host=one_line(members["host"]),
+            version=_shown(members["version"]),
+            root_dir=one_line(members["root_dir"]),
+            origin=_ORIGINS[members["origin"]],
             password=bool(members["password"]),
-            log=members["log"],
-            user_interface=members["user_interface"],
+            log=_shown(members["log"]),
+            user_interface=_INTERFACES[members["user_interface"]],
         )
         return Record(server, members["command"], bool(members["ready"]))
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -107,17 +115,28 @@ def parse_runtime_file(pid: int, started: str, kind: str, data: bytes) -> Runtim
             pid=pid,
             started=started,
             classic=kind == "nb",
-            base_url=str(members["base_url"]).rstrip("/") + "/",
+            base_url=_plain(members["base_url"]).rstrip("/") + "/",
             port=int(members["port"]),
-            sock=str(members.get("sock") or ""),
+            sock=_plain(members.get("sock") or ""),
             token=str(members.get("token") or ""),
             password=bool(members.get("password")),
             secure=bool(members.get("secure")),
             root_dir=str(members.get("root_dir") or members.get("notebook_dir") or ""),
-            version=members.get("version"),
+            version=_shown(members.get("version")),
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _plain(text: str) -> str:
+    """Text that goes into addresses. Raises ValueError where it could steer a terminal."""
+    if not text.isprintable():
+        raise ValueError("it has control characters")
+    return text
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else one_line(text)
 
 
 def _object(data: bytes | None) -> dict[str, Any]:

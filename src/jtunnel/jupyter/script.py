@@ -1,8 +1,8 @@
 """Runs one of our shell scripts on the remote and reads its report; knows nothing of what they say.
 
 A script travels on standard input, so that nothing of it is in a program's arguments and the login
-shell reads only `exec /bin/sh -s`. Its report stands between random marks: whatever rc files print
-around it is dropped.
+shell reads only one quoted line. Its report stands between random marks: whatever start-up files print
+around it is dropped; where they read the script's beginning, nothing of it runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ import secrets
 import shlex
 from dataclasses import dataclass
 from importlib import resources
+from typing import Final
 
 from jtunnel.errors import ChannelError, ServerError
 from jtunnel.remote import CommandResult, Remote
+
+#: Lines for start-up files that read standard input, and the line after which the script begins.
+PREAMBLE: Final = "\n" * 64 + "jtunnel\n"
+#: Reads the preamble byte by byte, as read(1p) must, and leaves the script to the shell that follows.
+#: Any login shell can pass it on in single quotes: there is no quote, `!`, backslash or line end in it.
+_DOOR: Final = (
+    'while read -r jtunnel_line; do case $jtunnel_line in "") ;; jtunnel) exec /bin/sh -s ;; *) break ;; '
+    "esac; done; echo; echo begin-{nonce}; echo eaten; echo; echo end-{nonce}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +55,14 @@ async def run_script(
 ) -> Report:
     """Run `scripts/NAME.sh` with these shell variables set, `key` (the profile's name) among them.
 
-    Raises ChannelError (`connection-lost` also where the remote did not finish in time) and
-    ServerError (`jupyter-failed`) where the account runs no commands.
+    Raises ChannelError (`connection-lost` also where the remote did not finish, or not in time) and
+    ServerError (`jupyter-failed`) where the account runs no commands, or not as they were sent.
     """
     nonce = secrets.token_hex(8)
-    text = compose(name, nonce, {"key": file_name(key), **variables})
+    text = PREAMBLE + compose(name, nonce, {"key": file_name(key), **variables})
+    command = f"exec /bin/sh -c '{door(nonce)}'"
     try:
-        result = await remote.run("exec /bin/sh -s", stdin=text, timeout_s=timeout_s)
+        result = await remote.run(command, stdin=text, timeout_s=timeout_s, until=f"end-{nonce}")
     except TimeoutError:
         raise ChannelError(
             "connection-lost",
@@ -59,6 +70,11 @@ async def run_script(
             "it is tried again; a slow home directory or shell start-up file may be the cause",
         ) from None
     return read_report(result, nonce)
+
+
+def door(nonce: str) -> str:
+    """What reads standard input first: it lets a script run only if its beginning is there, or says so."""
+    return _DOOR.format(nonce=nonce)
 
 
 def compose(name: str, nonce: str, variables: dict[str, str | int]) -> str:
@@ -80,18 +96,30 @@ def compose(name: str, nonce: str, variables: dict[str, str | int]) -> str:
 
 
 def read_report(result: CommandResult, nonce: str) -> Report:
-    """Take the report out of a command's output."""
+    """Take the report out of a command's output. Raises what `run_script` does."""
     _, begin, rest = result.stdout.partition(f"\nbegin-{nonce}\n")
     body, end, _ = rest.partition(f"\nend-{nonce}\n")
-    if not begin or not end:
+    killed = result.exit_status is None or result.exit_status < 0
+    if not end and (begin or killed):
+        raise ChannelError(
+            "connection-lost", "a command on the remote was cut short", "it is tried again by itself"
+        )
+    if not end:
         said = next((line for line in (result.stdout + result.stderr).splitlines() if line.strip()), "")
         raise ServerError(
             "jupyter-failed",
             "the account runs no shell commands" + (f"; it said: {said.strip()[:200]}" if said else ""),
             "try `ssh HOST /bin/sh -c true`; the login shell or its start-up files may get in the way",
         )
-    pairs = (line.partition(" ") for line in body.splitlines())
-    return Report(tuple((word, text) for word, _, text in pairs if word))
+    pairs = (line.partition(" ") for line in body.split("\n"))
+    report = Report(tuple((word, text) for word, _, text in pairs if word))
+    if report.one("eaten") is not None:
+        raise ServerError(
+            "jupyter-failed",
+            "a start-up file of the account reads standard input, where the commands of jtunnel come from",
+            "let it do that in interactive shells only (bash: `[[ $- == *i* ]] || return` above that line)",
+        )
+    return report
 
 
 def file_name(key: str) -> str:

@@ -61,7 +61,8 @@ async def start(
     for _ in range(_ATTEMPTS):
         tell("looking for Jupyter")
         ground = await prepare(remote, options, key)
-        record = await _launch(remote, ground, make_plan(ground, options, key), key, passed_over)
+        plan = await _plan(remote, ground, options, key)
+        record = await _launch(remote, ground, plan, key, passed_over)
         try:
             return await _join(remote, options, key, record, tell)
         except SocketRefusedError:
@@ -77,6 +78,16 @@ async def start(
         f"Jupyter did not start on {survey.node} in {_ATTEMPTS} attempts",
         f"see `jtunnel logs {key} --remote`",
     )
+
+
+async def _plan(remote: Remote, ground: Ground, options: JupyterOptions, key: str) -> Plan:
+    """Make the plan; where there is none, the environment that `prepare` left for it goes."""
+    try:
+        return make_plan(ground, options, key)
+    except ServerError:
+        name = ground.environment_name
+        await run_script(remote, "discard", key, timeout_s=LAUNCH_S, environment_name=name)
+        raise
 
 
 async def _join(

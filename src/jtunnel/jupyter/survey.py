@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from jtunnel.address import Address, TcpAddress, UnixAddress
+from jtunnel.errors import one_line
 from jtunnel.jupyter.record import Record, RuntimeFile, parse_record, parse_runtime_file
 from jtunnel.jupyter.script import Report
 
@@ -89,7 +90,7 @@ def read_survey(report: Report) -> Survey:
         processes[int(pid)] = (started, uid)
         files.append(parse_runtime_file(int(pid), started, kind, bytes.fromhex(digits)))
     return Survey(
-        node=report.one("node") or "",
+        node=one_line(report.one("node") or ""),
         uid=uid,
         log=report.one("log") or "",
         processes=processes,

@@ -37,8 +37,10 @@ async def run_to_end(
         output, ended = await _read(process.stdout, until)
         if not ended:
             await process.wait_closed()
+        status = 0 if ended else process.exit_status
         return CommandResult(
-            0 if ended else process.exit_status,
+            # asyncssh has -1 for a signal.
+            None if status is None or status < 0 else status,
             output.decode(errors="replace"),
             errors.decode(errors="replace"),
         )

@@ -76,19 +76,15 @@ begin() {
         say launched "$l_pid" "$p_start"
     else
         kill -KILL "$l_pid"
+        l_pid=''
         rm -f "$record.$$"
         say failed "cannot write $record"
     fi
 }
 
-main() {
-    l_pid=''
-    usual_umask=$(umask)
-    umask 077
+begin_or_attach() {
     make_state_dir || { say failed "cannot write $state"; return; }
-    choose_run_dir
     lock=$run/jupyter-$key@$node.lock
-    environment=$run/$environment_name
     take_lock || { say locked "$lock"; return; }
     if recorded_runs && [ "$(field pid) $(field started)" != "$passed_over" ]; then
         say attached
@@ -96,6 +92,15 @@ main() {
         begin
     fi
     say_record
-    [ -n "$l_pid" ] || rm -f "$environment"
     rm -f "$lock"
+}
+
+main() {
+    l_pid=''
+    usual_umask=$(umask)
+    umask 077
+    choose_run_dir
+    environment=$run/$environment_name
+    begin_or_attach
+    [ -n "$l_pid" ] || rm -f "$environment"
 }

@@ -3,10 +3,11 @@
 # $nonce and $versions (Python).
 
 # ask_shell ARGUMENT…: the environment that a login shell makes, kept in $environment until launch.sh.
-# The line that it is fed means the same to sh, csh and fish; all that rc files print is dropped.
+# The line that it is fed means the same to sh, csh and fish; all that rc files print is dropped, and
+# those that read standard input get the empty lines.
 ask_shell() {
     a_session=$(command -v setsid)
-    echo "exec /bin/sh -c 'echo; echo begin-$nonce; export -p; echo end-$nonce'" |
+    printf '\n\n\n\n\n\n\n\n%s\n' "exec /bin/sh -c 'echo; echo begin-$nonce; export -p; echo end-$nonce'" |
         $a_session "${SHELL:-/bin/sh}" "$@" >"$environment.raw" 2>/dev/null &
     a_pid=$!
     a_left=75
@@ -114,14 +115,18 @@ main() {
     make_state_dir
     choose_run_dir
     environment=$run/$environment_name
-    find "$run" -name '*.env' -mmin +60 -exec rm -f {} + 2>/dev/null
+    find "$run" -name '*.env*' -mmin +60 -exec rm -f {} + 2>/dev/null
     expand_root
     say_machine
     say run "$run_kind" "$run"
     say shell "${SHELL:-/bin/sh}"
-    [ ! -e "$refusal" ] || say sockets refused
-    if [ -d "$root" ] && [ -x "$root" ]; then say root "$root"; else say no_root "$root"; fi
+    # Not for good: sshd's configuration may have changed since.
+    [ -z "$(find "$refusal" -prune -mtime -7 2>/dev/null)" ] || say sockets refused
+    [ -d "$root" ] && [ -x "$root" ] || { say no_root "$root"; return; }
+    say root "$root"
+    taken=''
+    [ -z "$port" ] || taken=$(say_port_owner "$port")
+    [ -z "$taken" ] || { say "$taken"; return; }
     find_program
     say_listeners
-    [ -z "$port" ] || say_port_owner "$port"
 }

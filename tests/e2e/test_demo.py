@@ -1,0 +1,149 @@
+"""`jtunnel demo` in a terminal: it shows an address that works, and Ctrl-C leaves no trace of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support import processes
+from tests.support.client import PROGRAM
+from tests.support.home import SYSTEM_PATH
+from tests.support.notebook import Jupyter
+from tests.support.pseudo_terminal import PseudoTerminal
+
+START_TIMEOUT_S = 90.0
+END_TIMEOUT_S = 60.0
+COLUMNS = 120
+INVITATION = "open this in a browser; Ctrl-C ends the demo and removes everything:"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an empty home, at a terminal."""
+
+    home: str
+    environ: dict[str, str]
+
+    def start(self, *words: str) -> PseudoTerminal:
+        """Start the demo."""
+        return PseudoTerminal([PROGRAM, "demo", *words], self.environ, columns=COLUMNS)
+
+
+@pytest.fixture
+def person(jupyter_bin: str) -> Iterator[Person]:
+    """Somebody whose PATH has JupyterLab, should the environment of the tests have none."""
+    with tempfile.TemporaryDirectory(prefix="jt-", dir="/tmp") as home:
+        environ = {
+            "HOME": home,
+            "PATH": f"{jupyter_bin}:{SYSTEM_PATH}",
+            "LANG": "C.UTF-8",
+            processes.MARK: os.environ[processes.MARK],
+        }
+        yield Person(home, environ)
+        assert os.listdir(home) == []
+
+
+@pytest.fixture
+def before() -> set[str]:
+    """What is there before the demo."""
+    return traces()
+
+
+def traces() -> set[str]:
+    """What a demo could leave behind: processes of this run, and its directories and files."""
+    mine = processes.running_with(processes.MARK, os.environ[processes.MARK])
+    found = {f"process {process.pid}" for process in mine}
+    found |= {
+        entry.path
+        for entry in os.scandir("/tmp")
+        if entry.name.startswith("jtunnel-demo-") and entry.stat().st_uid == os.getuid()
+    }
+    directory = f"/tmp/jtunnel-{os.getuid()}"
+    if os.path.isdir(directory):
+        found |= {entry.path for entry in os.scandir(directory) if "demo-" in entry.name}
+    return found
+
+
+def wait_for_url(terminal: PseudoTerminal) -> str:
+    """Wait until the demo has shown the address with its token, and return that."""
+    invited = terminal.wait_for(INVITATION, timeout_s=START_TIMEOUT_S)
+    terminal.wait_for("\n", after=terminal.wait_for("token=", after=invited))
+    found = re.search(r"http://localhost:\d+/lab\?token=\w+", terminal.shown[invited:])
+    assert found, terminal.shown
+    return found[0]
+
+
+def end(terminal: PseudoTerminal) -> None:
+    """Press Ctrl-C: it says what it does, and ends well."""
+    terminal.type("\x03")
+    assert terminal.wait(END_TIMEOUT_S) == 0, terminal.shown
+    assert "nothing is left of it" in terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+def test_the_demo_works_and_leaves_nothing(person: Person, before: set[str]) -> None:
+    with person.start() as terminal:
+        url = wait_for_url(terminal)
+        jupyter = Jupyter(url)
+        assert jupyter.ask("GET", "/api/status")["kernels"] == 0
+        assert jupyter.status_code("/api/status", token="") == 403
+        kernel = jupyter.begin_kernel()
+        assert jupyter.run(kernel, "1+1") == "2"
+        # The live status must not paint over the one address that opens the Lab.
+        terminal.wait_for("  up\r\n", after=terminal.shown.index(url))
+        assert url in terminal.screen(COLUMNS)
+        end(terminal)
+    assert traces() <= before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", jupyter.port))
+
+
+@pytest.mark.parametrize("moment", ["a throw-away SSH server listens", "looking for", "starting JupyterLab"])
+def test_ctrl_c_during_the_start_leaves_nothing(moment: str, person: Person, before: set[str]) -> None:
+    with person.start() as terminal:
+        terminal.wait_for(moment, timeout_s=START_TIMEOUT_S)
+        end(terminal)
+        assert INVITATION not in terminal.shown
+    assert traces() <= before
+
+
+def test_an_impatient_person_gets_the_same_end(person: Person, before: set[str]) -> None:
+    with person.start() as terminal:
+        wait_for_url(terminal)
+        terminal.type("\x03")
+        terminal.wait_for("ending the demo…")
+        end(terminal)
+    assert traces() <= before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_just_as_well(number: signal.Signals, person: Person, before: set[str]) -> None:
+    with person.start() as terminal:
+        wait_for_url(terminal)
+        terminal.process.send_signal(number)
+        assert terminal.wait(END_TIMEOUT_S) == 0, terminal.shown
+        assert "Traceback" not in terminal.shown
+    assert traces() <= before
+
+
+@pytest.mark.long
+def test_an_outage_is_shown_and_passes(person: Person, before: set[str]) -> None:
+    with person.start("--outage") as terminal:
+        url = wait_for_url(terminal)
+        jupyter = Jupyter(url)
+        kernel = jupyter.begin_kernel()
+        assert jupyter.run(kernel, "x = 41") == ""
+        cut = terminal.wait_for("  retrying: ", timeout_s=60.0)
+        # Held meanwhile, and answered when the connection is back.
+        assert jupyter.run(kernel, "x + 1") == "42"
+        terminal.wait_for("  up\r\n", after=cut, timeout_s=60.0)
+        assert url in terminal.screen(COLUMNS)
+        end(terminal)
+    assert traces() <= before
