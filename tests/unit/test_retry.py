@@ -37,9 +37,19 @@ def test_the_first_try_after_a_loss_is_immediate() -> None:
 
 @pytest.mark.parametrize(
     ("attempt", "shortest", "longest"),
-    [(1, 0.5, 1.0), (2, 0.85, 1.7), (3, 1.445, 2.89), (7, 12.0, 24.2), (8, 15.0, 30.0), (500, 15.0, 30.0)],
+    [
+        (1, 0.5, 1.0),
+        (2, 0.85, 1.7),
+        (3, 1.445, 2.89),
+        (4, 2.46, 4.91),
+        (16, 2.5, 5.0),
+        (17, 15.0, 30.0),
+        (500, 15.0, 30.0),
+    ],
 )
-def test_the_schedule_grows_by_1_7_up_to_30_s(attempt: int, shortest: float, longest: float) -> None:
+def test_the_schedule_grows_by_1_7_up_to_5_s_and_after_a_minute_30_s(
+    attempt: int, shortest: float, longest: float
+) -> None:
     for fraction, expected in ((0.0, shortest), (1.0, longest)):
         decision = decide("host-unreachable", attempt, fraction)
         assert isinstance(decision, Retry)

@@ -72,6 +72,7 @@ class _Demo:
     """The demo's directories, its server, and what it starts."""
 
     def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._name = os.path.basename(directory).removeprefix("jtunnel-")
         self._local = os.path.join(directory, "local")
         self._remote = os.path.join(directory, "remote")
@@ -97,7 +98,9 @@ class _Demo:
             loop.add_signal_handler(number, self._stopping.set)
         await self._server.listen()
         self._write_files()
-        _say(f"a throw-away SSH server listens on 127.0.0.1:{self._server.port}")
+        _say(
+            f"a throw-away SSH server listens on 127.0.0.1:{self._server.port}; its files: {self._directory}"
+        )
         try:
             code = await self._client("up", self._name, "--timeout", str(_START_TIMEOUT_S))
             if code == EXIT_DONE and not self._stopping.is_set():
