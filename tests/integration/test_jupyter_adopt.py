@@ -65,6 +65,7 @@ class ByHand:
         """Find one as soon as it answers."""
         async with asyncio.timeout(60):
             while (server := await find(self.home.connect(), options, key)) is None:
+                assert self._running[-1].poll() is None, "the server that was started by hand has ended"
                 await asyncio.sleep(0.2)
             return server
 
@@ -84,17 +85,22 @@ def by_hand(home: RemoteHome) -> Iterator[ByHand]:
 
 def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
     """With a token of its own, with a password only, and with no lock at all; each by its directory."""
-    token = by_hand.begin("token")
-    password = by_hand.begin("password", f"--PasswordIdentityProvider.hashed_password=sha1:a:{'0' * 40}")
-    nothing = by_hand.begin("nothing", "--IdentityProvider.token=", "--ServerApp.base_url=/x")
+    arguments = {
+        "token": (),
+        "password": (f"--PasswordIdentityProvider.hashed_password=sha1:a:{'0' * 40}",),
+        "nothing": ("--IdentityProvider.token=", "--ServerApp.base_url=/x"),
+    }
 
     async def main() -> None:
         remote = by_hand.home.connect()
-        found = {
-            name: await by_hand.find(replace(OPTIONS, directory=f"~/{name}"), f"{key}-{name}")
-            for name in ("token", "password", "nothing")
-        }
-        assert [server.pid for server in found.values()] == [token.pid, password.pid, nothing.pid]
+        found: dict[str, Server] = {}
+        started: list[subprocess.Popen[bytes]] = []
+        for name, given in arguments.items():
+            # One after another: Jupyters that make a new home's files at once get in each other's way.
+            started.append(by_hand.begin(name, *given))
+            options = replace(OPTIONS, directory=f"~/{name}")
+            found[name] = await by_hand.find(options, f"{key}-{name}")
+        assert [server.pid for server in found.values()] == [process.pid for process in started]
         assert {server.origin for server in found.values()} == {"adopted"}
         assert found["nothing"].path_for_browser == "/x/lab"
         for name, server in found.items():
@@ -117,7 +123,7 @@ def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
         for name, server in found.items():
             await stop(remote, server, f"{key}-{name}")
         assert not await is_alive(remote, newest)
-        assert [process.wait(5) for process in (token, password, nothing)] == [0, 0, 0]
+        assert [process.wait(5) for process in started] == [0, 0, 0]
         with pytest.raises(ServerError, match="no Jupyter server to adopt") as caught:
             await find(remote, replace(OPTIONS, start="never"), key)
         assert caught.value.kind == "jupyter-missing"
