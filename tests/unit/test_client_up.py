@@ -149,7 +149,7 @@ def test_timeout_says_why_and_what_goes_on(client: Client) -> None:
         done = client.run("up", "--timeout", "0.3")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "jtunnel: gpu: not up after 0.3 s: gpu-box: no route; "
+        "jtunnel: gpu: not up after 0.3 s: gpu-box: no route; check the VPN; "
         "it is still wanted and goes on trying: jtunnel status gpu"
     )
 

@@ -61,7 +61,10 @@ class Progress:
     def _tell(self, tunnels: Sequence[TunnelStatus]) -> None:
         for tunnel in tunnels:
             activity = render.activity(tunnel)
-            # How a tunnel ended, the command itself reports.
-            if tunnel["state"] not in ("up", "blocked") and self._told.get(tunnel["name"]) != activity:
+            # How a tunnel ended, the command itself reports; before its first step it is down.
+            if (
+                tunnel["state"] not in ("up", "blocked", "down")
+                and self._told.get(tunnel["name"]) != activity
+            ):
                 terminal.say(f"{tunnel['name']}: {activity}")
             self._told[tunnel["name"]] = activity

@@ -167,7 +167,7 @@ class Waiting:
             words = "taken down while it came up"
         else:
             doing = render.activity(tunnel) if tunnel else "no word from the daemon"
-            why = f": {problem['message']}" if problem else f" ({doing})"
+            why = f": {render.problem_text(problem)}" if problem else f" ({doing})"
             words = (
                 f"not up after {self._timeout_s:g} s{why}; "
                 f"it is still wanted and goes on trying: jtunnel status {name}"

@@ -139,10 +139,6 @@ class Manager:
         await self.up(names)
         return others
 
-    def is_wanted(self, name: str) -> bool:
-        """Whether somebody wants this tunnel up."""
-        return name in self._wanted
-
     @contextmanager
     def attended(self, names: Sequence[str], ask: AskAbout) -> Iterator[None]:
         """Let `ask` answer what these tunnels' connections want to know while the block runs."""
