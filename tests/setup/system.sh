@@ -21,6 +21,13 @@ need autossh autossh
 need busybox busybox
 if [ "$(uname)" = Linux ]; then
     need ip iproute2
+    if [ "$(id -u)" = 0 ]; then
+        # The outage lab: NAT between network namespaces, and a small library that lets clocks jump.
+        need nft nftables
+        need conntrack conntrack
+        need cc gcc
+        [ -e /usr/include/time.h ] || missing="$missing libc6-dev"
+    fi
     # The tests' JupyterLab runs as another user, who may not be able to reach any other Python.
     [ "$(id -u)" != 0 ] || /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
