@@ -16,8 +16,8 @@ from jtunnel.address import TcpAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
 from jtunnel.jupyter.find import find
-from jtunnel.jupyter.probe import is_alive, probe
-from jtunnel.jupyter.server import Server
+from jtunnel.jupyter.probe import is_still_there, probe
+from jtunnel.jupyter.server import ElsewhereError, Server
 from jtunnel.jupyter.stop import busy_kernels, stop
 from tests.support.local_remote import RemoteHome, new_home, new_key, run
 
@@ -122,7 +122,7 @@ def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
 
         for name, server in found.items():
             await stop(remote, server, f"{key}-{name}")
-        assert not await is_alive(remote, newest)
+        assert not await is_still_there(remote, newest, timeout_s=10)
         assert [process.wait(5) for process in started] == [0, 0, 0]
         with pytest.raises(ServerError, match="no Jupyter server to adopt") as caught:
             await find(remote, replace(OPTIONS, start="never"), key)
@@ -183,16 +183,21 @@ def test_no_token_for_another_users_port(home: RemoteHome, key: str) -> None:
                 "/",
                 "started",
             )
+            with pytest.raises(ElsewhereError, match="gpu02"):
+                await probe(remote, replace(server, host="gpu02"), timeout_s=10)
             with pytest.raises(ServerError):
                 await probe(remote, server, timeout_s=10)
             with pytest.raises(ServerError):
                 await busy_kernels(remote, server)
+            assert remote.opened == []
+            assert not await is_still_there(remote, server, timeout_s=10)
 
         run(main())
     finally:
         impostor.kill()
         said = impostor.communicate()[1]
-    assert said == ""
+    # Not a word, but for the question that holds no secret.
+    assert said in ("", "/api None\n")
 
 
 def test_tls_is_named_and_not_adopted(home: RemoteHome, key: str) -> None:

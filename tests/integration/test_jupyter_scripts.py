@@ -17,12 +17,13 @@ import pytest
 
 from jtunnel.address import TcpAddress
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.record import Record, record_tail
-from jtunnel.jupyter.script import PREAMBLE, Report, compose, door, read_report
+from jtunnel.jupyter.record import Record, record_tail, record_text
+from jtunnel.jupyter.script import Report, compose, read_report
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.start import _RESET
-from jtunnel.jupyter.survey import read_survey
+from jtunnel.jupyter.survey import Survey, read_survey
 from jtunnel.remote import CommandResult
+from jtunnel.remote_shell import PREAMBLE, door
 from tests.support import processes
 from tests.support.local_remote import RemoteHome, new_home, new_key
 from tests.support.programs import find_program
@@ -77,6 +78,7 @@ def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variabl
         "token_name": "JUPYTER_TOKEN_FILE",
         "content": record_tail(Record(server, "x", ready=False)),
         "passed_over": "",
+        "here": "",
     }
     return run(shell, home, "launch", key, **{**values, **variables})
 
@@ -178,7 +180,7 @@ def test_a_recorded_process_that_is_passed_over(
     assert second.one("launched") not in (None, first.one("launched"))
     # The record is the second's by now, and stays.
     stop(shell, home, key, first)
-    assert read_survey(run(shell, home, "find", key, root="~")).record is not None
+    assert read_survey(run(shell, home, "find", key, root="~", pid="")).record is not None
     stop(shell, home, key, second)
 
 
@@ -225,6 +227,113 @@ def test_process_facts(shell: list[str], home: RemoteHome, key: str, proc: str) 
     assert read_survey(run(shell, home, "check", key, pid=0, sock="")).processes == {}
 
 
+def find(shell: list[str], home: RemoteHome, key: str) -> Survey:
+    """What find.sh finds."""
+    return read_survey(run(shell, home, "find", key, root="~", pid=""))
+
+
+def write_record(home: RemoteHome, key: str, node: str, *, age_s: float, pid: int = 1) -> None:
+    """A record of another node, or of another machine by the name of this one."""
+    server = Server(TcpAddress("127.0.0.1", 1), "/", "", pid, "1@other", node, None, "/", "started")
+    text = record_text(Record(server, "x", ready=True))
+    path = home.write(f".local/share/jtunnel/{key}@{node}.json", text)
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+
+
+def test_records_of_other_nodes(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
+    """The newest first; none that is older than the record here, and none at all while that one runs."""
+    assert find(shell, home, key).others == ()
+    for node, age_s in (("ln03", 300), ("ln04", 100), ("ln05", 200)):
+        write_record(home, key, node, age_s=age_s)
+    write_record(home, f"{key}x", "ln06", age_s=0)
+    assert [record.server.host for record in find(shell, home, key).others] == ["ln04", "ln05", "ln03"]
+    write_record(home, key, NODE, age_s=250)
+    assert [record.server.host for record in find(shell, home, key).others] == ["ln04", "ln05"]
+    report = launch(shell, home, key, sleeper)
+    write_record(home, key, "ln03", age_s=-100)
+    assert find(shell, home, key).others == ()
+    stop(shell, home, key, report)
+    assert [record.server.host for record in find(shell, home, key).others] == ["ln03", "ln04", "ln05"]
+
+
+def test_a_node_that_was_preferred_stays_so(
+    shell: list[str], home: RemoteHome, key: str, sleeper: str
+) -> None:
+    """Also when its server has been stopped; until another node gets a newer one."""
+    write_record(home, key, "ln03", age_s=100)
+    stop(shell, home, key, launch(shell, home, key, sleeper, here="1"))
+    assert find(shell, home, key).others == ()
+    write_record(home, key, "ln04", age_s=-100)
+    assert [record.server.host for record in find(shell, home, key).others] == ["ln04"]
+    assert os.path.exists(os.path.join(home.path, f".local/share/jtunnel/{key}@ln03.json"))
+
+
+def test_a_process_recorded_under_another_name_of_the_node(
+    shell: list[str], home: RemoteHome, key: str
+) -> None:
+    write_record(home, key, "ln03", age_s=0, pid=os.getpid())
+    found = find(shell, home, key)
+    assert os.getpid() in found.processes
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        assert found.boot == file.read().strip()
+    assert found.processes[os.getpid()][0].endswith(f"@{found.boot}")
+
+
+@pytest.mark.parametrize("told", ["ln02.cluster.example", "slow", "-", NODE])
+def test_names_of_a_node(shell: list[str], home: RemoteHome, key: str, told: str) -> None:
+    """The address that the login came to, and the full name if it comes soon and is another one."""
+    home.write(
+        "bin/hostname",
+        f"#!/bin/sh\n[ $1 != -f ] || {'exec sleep 600' if told == 'slow' else f'echo {told}'}\n",
+        mode=0o755,
+    )
+    home.env |= {"PATH": f"{home.path}/bin:{home.env['PATH']}", "SSH_CONNECTION": "10.0.0.9 5000 10.0.0.2 22"}
+    full = (told,) if "." in told else ()
+    assert find(shell, home, key).names == ("10.0.0.2", *full)
+    assert not processes.await_end(processes.running_with("HOME", home.path), 5)
+    home.env["SSH_CONNECTION"] = "127.0.0.1 5000 127.0.0.1 22"
+    assert find(shell, home, key).names == full
+
+
+SETTINGS = "c.ServerApp.tornado_settings = {'headers': {}}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "theirs"),
+    [
+        (".jupyter/jupyter_server_config.py", SETTINGS, True),
+        (".jupyter/jupyter_lab_config.py", f"if True:\n    {SETTINGS}", True),
+        (".jupyter/jupyter_server_config.json", '{"ServerApp": {"tornado_settings": {}}}', True),
+        (".jupyter/jupyter_server_config.d/x.json", '{"ServerApp": {"tornado_settings": {}}}', True),
+        ("my config/jupyter_config.py", SETTINGS, True),
+        ("site/jupyter_notebook_config.py", SETTINGS, True),
+        ("tools/etc/jupyter/jupyter_server_config.py", SETTINGS, True),
+        ("jupyter_server_config.py", SETTINGS, True),
+        (".jupyter/jupyter_server_config.py", f"# {SETTINGS}c.ServerApp.port = 1\n", False),
+        (".jupyter/notes.py", SETTINGS, False),
+    ],
+)
+def test_tornado_settings_of_the_user_are_seen(
+    shell: list[str], home: RemoteHome, key: str, file: str, text: str, theirs: bool
+) -> None:
+    home.write("tools/bin/sleeper", "#!/usr/bin/python\n", mode=0o755)
+    home.write("tools/bin/python", "#!/bin/sh\necho version jupyter_server 2.0\n", mode=0o755)
+    home.env |= {
+        "PATH": f"{home.path}/tools/bin:{home.env['PATH']}",
+        "JUPYTER_CONFIG_PATH": f"/x:{home.path}/site:/y",
+    }
+    if file.startswith("my config"):
+        home.env["JUPYTER_CONFIG_DIR"] = f"{home.path}/my config"
+    home.write(file, text)
+    found = prepare(shell, home, key).one("tornado_settings")
+    assert found == (
+        os.path.join(home.path, os.path.dirname(file)).rstrip("/").removesuffix("/jupyter_server_config.d")
+        if theirs
+        else None
+    )
+
+
 def test_runtime_files_of_living_processes_only(shell: list[str], home: RemoteHome, key: str) -> None:
     directory = ".local/share/jupyter/runtime"
     ended = subprocess.Popen(["true"])
@@ -234,7 +343,7 @@ def test_runtime_files_of_living_processes_only(shell: list[str], home: RemoteHo
     home.write(f"{directory}/jpserver-{os.getpid()}.json", members % 2)
     home.write(f"{directory}/nbserver-{os.getppid()}.json", '{"base_url": "/", "por')
     home.write(f"{directory}/jpserver-x; touch y.json", members % 3)
-    files = read_survey(run(shell, home, "find", key, root="~")).runtime_files
+    files = read_survey(run(shell, home, "find", key, root="~", pid="")).runtime_files
     assert [(file.pid, file.port, file.root_dir) for file in files] == [(os.getpid(), 2, "/x y")]
     assert os.path.exists(stale)
 
@@ -247,7 +356,7 @@ def test_runtime_directories(home: RemoteHome, key: str, name: str) -> None:
     home.env[name] = os.path.join(home.path, "somewhere else")
     relative = os.path.join("somewhere else", below.get(name, "jupyter"), f"jpserver-{os.getpid()}.json")
     home.write(relative, '{"base_url": "/", "port": 2}')
-    files = read_survey(run([find_program("dash")], home, "find", key, root="~")).runtime_files
+    files = read_survey(run([find_program("dash")], home, "find", key, root="~", pid="")).runtime_files
     assert [file.port for file in files] == [2]
 
 

@@ -10,16 +10,18 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from jtunnel.address import UnixAddress
+from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.config.profile import JupyterOptions
-from jtunnel.errors import ServerError
+from jtunnel.errors import ChannelError
+from jtunnel.forward.listener import Listener
 from jtunnel.jupyter.find import find
 from jtunnel.jupyter.http import request
 from jtunnel.jupyter.log import read_log
-from jtunnel.jupyter.probe import is_alive, probe
-from jtunnel.jupyter.server import NobodyListensError, Server, StrangerError
+from jtunnel.jupyter.probe import is_still_there, probe
+from jtunnel.jupyter.server import ElsewhereError, NobodyListensError, Server, StrangerError
 from jtunnel.jupyter.start import start
 from jtunnel.jupyter.stop import busy_kernels, stop
+from jtunnel.tunnel.server import ServerLife
 from tests.support import processes
 from tests.support.local_remote import HOSTILE_CONFIG, LocalRemote, RemoteHome, new_home, new_key, run
 
@@ -129,6 +131,64 @@ def test_a_deleted_runtime_file_does_no_harm(running: Running) -> None:
         running.home.write(os.path.relpath(path, running.home.path), text)
 
 
+def test_it_is_still_there_by_one_command_and_one_question(running: Running) -> None:
+    server = running.server
+    assert isinstance(server.target, UnixAddress)
+
+    async def main() -> None:
+        remote = running.home.connect()
+        assert await is_still_there(remote, server, timeout_s=10)
+        assert (remote.commands, remote.opened) == (1, [server.target])
+        for other in (
+            replace(server, host="gpu02"),
+            replace(server, started="1@boot"),
+            replace(server, pid=os.getpid()),
+            replace(server, target=UnixAddress(f"{server.target}.none")),
+        ):
+            assert not await is_still_there(remote, other, timeout_s=10)
+        assert not await is_still_there(running.home.connect(no_unix=True), server, timeout_s=10)
+        remote.is_lost = True
+        with pytest.raises(ChannelError):
+            await is_still_there(remote, server, timeout_s=10)
+
+    run(main())
+
+
+def test_a_tunnel_comes_back_without_a_search(running: Running) -> None:
+    """Who waits is served first; what the status shows is asked for right after."""
+    changes = asyncio.Event()
+    listener = Listener("jupyter", TcpAddress("", 0), hold_s=1, changed=changes.set, open_timeout_s=1)
+
+    async def main() -> None:
+        life = ServerLife(running.key, OPTIONS)
+        first, second = running.home.connect(), running.home.connect()
+        assert await life.bring_up(first, steps.append, changes.set) == running.server.target
+        assert life.answer is not None
+        life.answer = replace(life.answer, kernels=99)
+        assert await life.bring_up(second, steps.append, changes.set) == running.server.target
+        assert (life.state, second.commands, second.opened) == ("ready", 1, [running.server.target])
+        changes.clear()
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(life.wait_failed(second, listener, changes.set))
+            await changes.wait()
+            waiting.cancel()
+        assert life.answer.kernels == 0
+        # On a connection over which it has just failed to answer, it is searched for.
+        second.is_lost = True
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(life.wait_failed(second, listener, changes.set))
+            await asyncio.sleep(0)
+            listener.failed.set()
+        assert life.state == "not-answering"
+        second.is_lost = False
+        await life.bring_up(second, steps.append, changes.set)
+        assert len(second.opened) > 3
+
+    steps: list[str] = []
+    run(main())
+    assert steps == []
+
+
 def test_probing_is_no_activity(running: Running) -> None:
     async def main() -> None:
         remote = running.home.connect()
@@ -181,15 +241,15 @@ def test_kernels_survive_the_connection_and_end_with_the_server(running: Running
         found = await find(remote, OPTIONS, running.key)
         assert found == running.server
         assert (await probe(remote, found, timeout_s=10)).kernels == 1
-        assert await is_alive(remote, found)
+        assert await is_still_there(remote, found, timeout_s=10)
 
     async def end() -> None:
         remote = home.connect()
-        with pytest.raises(ServerError, match="gpu02"):
+        with pytest.raises(ElsewhereError, match=f"of {running.key} lives on gpu02, .* led to {NODE};"):
             await stop(remote, replace(server, host="gpu02"), running.key)
         await stop(remote, server, running.key)
         assert not processes.is_live(tree[0])
-        assert not await is_alive(remote, server)
+        assert not await is_still_there(remote, server, timeout_s=10)
         with pytest.raises(NobodyListensError):
             await probe(remote, server, timeout_s=10)
         assert await find(remote, OPTIONS, running.key) is None

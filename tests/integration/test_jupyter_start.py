@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import glob
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -25,6 +27,10 @@ OPTIONS = JupyterOptions(allow_root=True)
 SOCKET = replace(OPTIONS, listen="socket")
 TCP = replace(OPTIONS, listen="tcp")
 NODE = os.uname().nodename
+OWN_SETTINGS = """
+c.ServerApp.base_url = '/up/'
+c.ServerApp.tornado_settings = {'headers': {'X-Mine': 'here'}}
+"""
 
 
 @pytest.fixture
@@ -38,8 +44,15 @@ def key() -> str:
     return new_key()
 
 
+def header(url: str, name: str) -> str | None:
+    """A header of what answers there."""
+    with urlopen(url, timeout=10) as page:
+        value: str | None = page.headers[name]
+        return value
+
+
 def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, key: str) -> None:
-    home.write(".jupyter/jupyter_server_config.py", HOSTILE_CONFIG + "c.ServerApp.base_url = '/up/'\n")
+    home.write(".jupyter/jupyter_server_config.py", HOSTILE_CONFIG + OWN_SETTINGS)
     os.mkdir(os.path.join(home.path, "work"))
 
     async def main() -> None:
@@ -49,6 +62,7 @@ def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, 
         assert (first.root_dir, first.path_for_browser) == (os.path.join(home.path, "work"), "/up/lab")
         assert first.token
         assert (await probe(remote, first, timeout_s=10)).kernels == 0
+        assert await asyncio.to_thread(header, f"http://{first.target}/up/api", "X-Mine") == "here"
         listening = psutil.Process(first.pid).net_connections("tcp")
         assert {entry.laddr.ip for entry in listening if entry.status == "LISTEN"} == {"127.0.0.1"}
         await stop(remote, first, key)

@@ -6,13 +6,20 @@ Reads no contents but the server's banner and the length of its first packet (RF
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import socket
 import struct
-from typing import Literal
+from typing import Final, Literal
 
 Stage = Literal["connect", "banner", "kex"]
 
 CHUNK = 65536
+
+#: Linux; Python has no names for them.
+_SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
+#: A packet filter (struct sock_filter) of one instruction: keep nothing of any packet.
+_DROP_ALL: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)
 
 
 class Relay:
@@ -45,6 +52,16 @@ class Relay:
     def resume(self) -> None:
         """Go on where `pause` stopped."""
         self._running.set()
+
+    def drop_packets(self) -> None:
+        """Let the kernel drop what arrives from the client, its acknowledgements too."""
+        program = ctypes.create_string_buffer(_DROP_ALL)
+        filters = struct.pack("HP", 1, ctypes.addressof(program))
+        self._client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filters)
+
+    def pass_packets(self) -> None:
+        """End that."""
+        self._client.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def cut(self, *, reset: bool) -> None:
         """End both sides, the client's by a TCP reset or in order."""

@@ -28,6 +28,9 @@ class Counts:
     """What clients have done so far. `channels` and `commands` also hold what was refused or held."""
 
     connections: int = 0
+    logins_begun: int = 0
+    most_logins_at_once: int = 0
+    """Begun and not yet completed; one that never is counts for ever."""
     logins: int = 0
     attempts: list[tuple[str, str]] = field(default_factory=list)
     """(method, user) of each try to authenticate; a key counts twice, offered and signed with."""
@@ -50,9 +53,16 @@ class Login(asyncssh.SSHServer):
         self._connection = conn
 
     async def begin_auth(self, username: str) -> bool:
+        server = self._server
+
+        def begin(counts: Counts) -> None:
+            counts.logins_begun += 1
+            counts.most_logins_at_once = max(counts.most_logins_at_once, counts.logins_begun - counts.logins)
+
+        server.count(begin)
         if self._mute_auth:
             await asyncio.Event().wait()
-        server = self._server
+        await server.login_turn()
         return bool(server.authorized or server.password is not None or server.rounds)
 
     def auth_completed(self) -> None:

@@ -74,6 +74,7 @@ class FaultyServer:
         self._stop = asyncio.Event()
         self._running = asyncio.Event()
         self._channels_open = asyncio.Event()
+        self._logins_open = asyncio.Event()
         self._relays: set[Relay] = set()
         self._thread = threading.Thread(target=self._run_thread, name="faulty-ssh-server")
 
@@ -113,6 +114,15 @@ class FaultyServer:
 
         self._in_loop(pause)
 
+    def pause_existing(self) -> None:
+        """The same for the connections that there are now; new ones are served."""
+
+        def pause() -> None:
+            for relay in self._relays:
+                relay.pause()
+
+        self._in_loop(pause)
+
     def resume(self) -> None:
         """End the pause: all that waited is served."""
 
@@ -122,6 +132,35 @@ class FaultyServer:
                 relay.resume()
 
         self._in_loop(resume)
+
+    def drop_packets(self) -> None:
+        """Throw away unseen whatever arrives on the connections there are now, as a network that is cut.
+
+        No acknowledgement is sent for it. New connections are served. Linux only.
+        """
+
+        def drop() -> None:
+            for relay in self._relays:
+                relay.drop_packets()
+
+        self._in_loop(drop)
+
+    def pass_packets(self) -> None:
+        """End that: what is sent again arrives."""
+
+        def end() -> None:
+            for relay in self._relays:
+                relay.pass_packets()
+
+        self._in_loop(end)
+
+    def hold_logins(self) -> None:
+        """Leave logins, their key exchange done, unanswered until `release_logins`."""
+        self._in_loop(self._logins_open.clear)
+
+    def release_logins(self) -> None:
+        """Answer the held logins and all that follow."""
+        self._in_loop(self._logins_open.set)
 
     def hold_channels(self) -> None:
         """Leave requests for forwarded channels unanswered until `release_channels`."""
@@ -149,6 +188,10 @@ class FaultyServer:
             change(self.counts)
             self._news.notify_all()
 
+    async def login_turn(self) -> None:
+        """Wait until a login may be answered."""
+        await self._logins_open.wait()
+
     async def channel_turn(self) -> None:
         """Wait until a requested channel may be answered."""
         await asyncio.sleep(self.channel_delay_s)
@@ -175,6 +218,7 @@ class FaultyServer:
         self._loop = asyncio.get_running_loop()
         self._running.set()
         self._channels_open.set()
+        self._logins_open.set()
         with socket.create_server((self.host, 0)) as listener:
             listener.setblocking(False)
             self.port = listener.getsockname()[1]
@@ -183,6 +227,7 @@ class FaultyServer:
                 self._started.set()
                 await self._stop.wait()
                 accepting.cancel()
+                self._logins_open.set()
                 for relay in self._relays:
                     relay.cut(reset=True)
         await self.commands.end()

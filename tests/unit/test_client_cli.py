@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,54 +161,3 @@ def test_rpc_shows_errors_as_they_are(client: Client) -> None:
         ):
             done = client.run("rpc", method)
             assert (done.returncode, done.stdout, json.loads(done.stderr)) == (code, "", error)
-
-
-def browser(client: Client, exit_code: int = 0) -> str:
-    """Make `$BROWSER` a program that notes its arguments; return the file they go to."""
-    program, seen = os.path.join(client.path, "browser"), os.path.join(client.path, "seen")
-    with open(program, "w") as file:
-        file.write(f'#!/bin/sh\necho "$@" >{seen}\nexit {exit_code}\n')
-    os.chmod(program, stat.S_IRWXU)
-    client.environ["BROWSER"] = program
-    return seen
-
-
-def watch(talk: Talk, params: dict[str, Any]) -> None:
-    talk.reply({})
-    talk.snapshot(document(tunnel()))
-
-
-def test_open_gives_the_browser_a_page_and_no_token(client: Client) -> None:
-    seen = browser(client)
-    page = os.path.join(client.runtime_dir, "open-1.html")
-    answers = {"up": {"names": ["gpu"]}, "watch": watch, "page": {"path": page, "url": URL}}
-    with ScriptedDaemon(client.runtime_dir, answers) as daemon:
-        done = client.run("open", "gpu")
-        assert [method for method, _ in daemon.calls] == ["up", "watch", "page"]
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"jtunnel: opened {URL} in the browser\n"
-    with open(seen) as file:
-        assert file.read() == f"file://{page}\n"
-
-
-def test_open_without_a_browser_advises_url(client: Client) -> None:
-    browser(client, exit_code=1)
-    client.environ["PATH"] = "/nonexistent"
-    answers = {"up": {"names": ["gpu"]}, "watch": watch, "page": {"path": "/p", "url": URL}}
-    with ScriptedDaemon(client.runtime_dir, answers):
-        done = client.run("open", "gpu")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "no browser could be started; for the address: jtunnel url gpu" in done.stderr
-
-
-def test_open_of_a_tunnel_that_does_not_come_up(client: Client) -> None:
-    def blocked(talk: Talk, params: dict[str, Any]) -> None:
-        talk.reply({})
-        problem = ControlError("auth-failed", "gpu-box refused the login", "check the key").problem
-        talk.snapshot(document(tunnel(state="blocked", problem=problem)))
-
-    seen = browser(client)
-    with ScriptedDaemon(client.runtime_dir, {"up": {"names": ["gpu"]}, "watch": blocked}):
-        done = client.run("open", "gpu")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert not os.path.exists(seen)

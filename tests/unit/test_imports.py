@@ -18,7 +18,7 @@ from tests.support.thin_client import WAIT_S, Client
 ROOT = os.path.dirname(jtunnel.__file__)
 #: The package itself, for its version.
 SHARED = frozenset({"", "errors", "status", "wire", "paths"})
-WORDS = SHARED | {"address", "remote", "changes"}
+WORDS = SHARED | {"address", "remote", "remote_shell", "changes"}
 #: Part or module → what it may import of jtunnel, besides itself. `commands` may import anything.
 ALLOWED: Mapping[str, frozenset[str]] = {
     "": frozenset(),
@@ -29,6 +29,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "paths": frozenset(),
     "address": frozenset(),
     "remote": frozenset({"address"}),
+    "remote_shell": frozenset(),
     "changes": frozenset(),
     "client": SHARED,
     "config": WORDS,
@@ -36,10 +37,20 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     # Profiles are values that the user's words were turned into: words themselves.
     "forward": WORDS | {"config.profile"},
     "jupyter": WORDS | {"config.profile"},
-    "link": WORDS | {"ssh"},
+    "machine": frozenset({"changes"}),
+    "link": WORDS | {"ssh", "machine"},
     "tunnel": WORDS
-    | {"link", "forward", "jupyter", "config.profile", "ssh.connection", "ssh.destination", "ssh.prompts"},
-    "daemon": WORDS | {"tunnel", "link", "forward", "jupyter", "config", "ssh"},
+    | {
+        "link",
+        "forward",
+        "jupyter",
+        "machine",
+        "config.profile",
+        "ssh.connection",
+        "ssh.destination",
+        "ssh.prompts",
+    },
+    "daemon": WORDS | {"tunnel", "link", "forward", "jupyter", "machine", "config", "ssh"},
 }
 #: Commands that are another program's in the same shell, imported when called.
 EXCEPTIONS = {

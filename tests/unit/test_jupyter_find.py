@@ -1,4 +1,4 @@
-"""Which of several running servers is chosen."""
+"""Which of several running servers is chosen, and which is left to another node."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from jtunnel.address import TcpAddress
 from jtunnel.config.profile import JupyterOptions
-from jtunnel.jupyter.find import completed, order_files, usable_record
+from jtunnel.jupyter.find import completed, order_files
 from jtunnel.jupyter.record import Record, RuntimeFile
-from jtunnel.jupyter.server import Server
+from jtunnel.jupyter.search import server_elsewhere, usable_record
+from jtunnel.jupyter.server import ElsewhereError, Server
 from jtunnel.jupyter.survey import Survey
 
 
@@ -88,6 +89,59 @@ def test_the_recorded_server_counts_while_it_lives() -> None:
 
 def test_a_record_of_another_node_does_not_count() -> None:
     assert usable_record(replace(SURVEY, node="gpu02"), JupyterOptions()) is None
+
+
+ELSEWHERE = replace(SERVER, host="gpu07", pid=77, started="77@other", names=("gpu07.cluster", "10.0.0.7"))
+#: The record of this node is of a process that has ended; another node's is newer.
+LEFT = replace(SURVEY, processes={}, others=(Record(ELSEWHERE, "jupyter lab", ready=True),))
+
+
+def test_the_server_that_was_recorded_last_may_be_elsewhere() -> None:
+    assert server_elsewhere(LEFT, JupyterOptions(), None) is ELSEWHERE
+    assert server_elsewhere(SURVEY, JupyterOptions(), None) is None
+
+
+def test_a_record_of_another_node_counts_only_on_the_wanted_port() -> None:
+    assert server_elsewhere(LEFT, JupyterOptions(remote_port=9000), None) is ELSEWHERE
+    assert server_elsewhere(LEFT, JupyterOptions(remote_port=9001), None) is None
+
+
+def test_the_server_that_was_used_counts_before_any_record() -> None:
+    assert server_elsewhere(SURVEY, JupyterOptions(), ELSEWHERE) is ELSEWHERE
+    assert server_elsewhere(LEFT, JupyterOptions(), SERVER) is None
+
+
+def test_a_node_that_was_renamed_is_the_same() -> None:
+    """Its boot is part of a process's start time."""
+    here = replace(LEFT, processes={77: ("77@other", 1000)})
+    assert server_elsewhere(here, JupyterOptions(), None) is None
+    assert server_elsewhere(here, JupyterOptions(), ELSEWHERE) is None
+    assert server_elsewhere(replace(here, uid=7), JupyterOptions(), None) is ELSEWHERE
+
+
+def test_a_container_that_was_started_anew_is_the_same() -> None:
+    """It has another name; the kernel below it runs on, and the process does not."""
+    here = replace(LEFT, boot="other")
+    assert server_elsewhere(here, JupyterOptions(), None) is None
+    assert server_elsewhere(here, JupyterOptions(), ELSEWHERE) is None
+    for boot, started in (("-", "77@-"), ("", "Sun_Nov_22"), ("other", "77@another")):
+        unknown = replace(ELSEWHERE, started=started)
+        assert server_elsewhere(replace(LEFT, boot=boot), JupyterOptions(), unknown) is unknown
+
+
+def test_a_node_is_the_same_with_and_without_its_domain() -> None:
+    for node in ("gpu07", "gpu07.cluster"):
+        assert not replace(LEFT, node=node).is_elsewhere(ELSEWHERE)
+        assert not replace(LEFT, node="gpu07").is_elsewhere(replace(ELSEWHERE, host=node))
+    for node in ("gpu0", "gpu071", "gpu07x.cluster", "10.0.0.7"):
+        assert replace(LEFT, node=node).is_elsewhere(ELSEWHERE)
+
+
+def test_another_node_is_named_with_what_to_do() -> None:
+    error = ElsewhereError(ELSEWHERE, "gpu01", "do this", key="torch", where="box")
+    assert (error.kind, error.node, error.names) == ("server-gone", "gpu07", ("gpu07.cluster", "10.0.0.7"))
+    assert error.message == "the Jupyter server of torch lives on gpu07, and box led to gpu01"
+    assert ElsewhereError(ELSEWHERE, "gpu01", "").message.endswith("and this connection led to gpu01")
 
 
 def test_an_adopted_server_counts_only_with_its_runtime_file() -> None:

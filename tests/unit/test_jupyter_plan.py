@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -141,6 +142,33 @@ def test_the_token_is_in_a_file_where_that_is_understood(version: str, name: str
 def test_no_command_at_all(command: str) -> None:
     with pytest.raises(ServerError, match="not a command"):
         make_plan(GROUND, JupyterOptions(command=command), "gpu")
+
+
+def test_websockets_are_pinged_often() -> None:
+    arguments = make_plan(GROUND, JupyterOptions(), "gpu").arguments
+    (option,) = [word for word in arguments if "tornado_settings" in word]
+    name, _, value = option.partition("=")
+    settings = ast.literal_eval(value)
+    assert name == "--ServerApp.tornado_settings"
+    assert settings == {"ws_ping_interval": 5000, "ws_ping_timeout": 22000}
+    # The first check comes one interval after the opening, before any answer.
+    assert settings["ws_ping_timeout"] > settings["ws_ping_interval"]
+    classic = replace(GROUND, versions={"notebook": "6.5.7"})
+    assert f"--NotebookApp.tornado_settings={value}" in make_plan(classic, JupyterOptions(), "gpu").arguments
+
+
+@pytest.mark.parametrize(
+    ("ground", "command"),
+    [
+        (replace(GROUND, has_tornado_settings=True), "jupyter lab"),
+        (GROUND, "jupyter lab --ServerApp.tornado_settings={}"),
+        (GROUND, "jupyter lab --config=x.py"),
+        (GROUND, "jupyter lab --JupyterApp.config_file x.py"),
+    ],
+)
+def test_tornado_settings_of_the_user_stay(ground: Ground, command: str) -> None:
+    arguments = make_plan(ground, JupyterOptions(command=command), "gpu").arguments
+    assert not [word for word in arguments if "ws_ping" in word]
 
 
 def test_releases() -> None:

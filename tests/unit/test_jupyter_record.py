@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from jtunnel.address import TcpAddress, UnixAddress
-from jtunnel.jupyter.record import Record, parse_record, parse_runtime_file, record_tail, record_text
+from jtunnel.jupyter.record import (
+    Record,
+    node_names,
+    parse_record,
+    parse_runtime_file,
+    record_tail,
+    record_text,
+)
 from jtunnel.jupyter.server import Server
 
 SERVER = Server(
@@ -22,6 +29,7 @@ SERVER = Server(
     root_dir="/home/мой/a b",
     origin="started",
     log="/home/me/x.log",
+    names=("gpu01.cluster", "fe80::1%eth0", "10.0.0.7"),
 )
 
 
@@ -41,6 +49,25 @@ def test_a_script_completes_a_record() -> None:
     record = Record(SERVER, 'jupyter lab --x="y"', ready=False)
     text = '{\n "pid": 7,\n "started": "100@boot",\n' + record_tail(record)
     assert parse_record(text.encode()) == record
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    members = json.loads(record_text(Record(SERVER, "jupyter lab", ready=True)))
+    del members["names"]
+    assert parse_record(json.dumps(members).encode()) == Record(
+        replace(SERVER, names=()), "jupyter lab", ready=True
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["-oProxyCommand=x", "a/b", "a;b", "\x1bc", "", "localhost.localdomain", "::1"]
+)
+def test_what_cannot_lead_to_a_node_is_none_of_its_names(name: str) -> None:
+    assert node_names([name, "127.0.0.1", "localhost", "gpu01.cluster"]) == ("gpu01.cluster",)
+    members = json.loads(record_text(Record(SERVER, "jupyter lab", ready=True)))
+    record = parse_record(json.dumps({**members, "names": f"{name} gpu01"}).encode())
+    assert record is not None
+    assert record.server.names == ("gpu01",)
 
 
 @pytest.mark.parametrize(

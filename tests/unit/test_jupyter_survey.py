@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jtunnel.address import TcpAddress, UnixAddress
+from jtunnel.jupyter.record import Record, record_text
 from jtunnel.jupyter.script import Report
+from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.survey import Survey, read_survey, start_order
 
 MINE = 1000
@@ -102,3 +106,24 @@ def test_start_times_are_in_order() -> None:
     assert start_order("90@boot") < start_order("100@boot")
     assert start_order("Sat_Nov_21_23:00:00_2026") < start_order("Sun_Nov_22_06:47:00_2026")
     assert start_order("nonsense") == 0
+
+
+def test_other_nodes_records_come_in_order() -> None:
+    server = Server(TcpAddress("127.0.0.1", 1), "/", "", 7, "1@b", "gpu02", None, "/", "started")
+    texts = [
+        record_text(Record(replace(server, host=host), None, ready=True)).encode().hex()
+        for host in ("gpu03", "gpu02")
+    ]
+    found = survey(f"other {texts[0]}", "other 7b", "other zz", f"other {texts[1]}")
+    assert [record.server.host for record in found.others] == ["gpu03", "gpu02"]
+
+
+def test_a_kernels_run_has_a_name() -> None:
+    assert (survey("boot 1234-5").boot, survey().boot) == ("1234-5", "")
+
+
+def test_names_of_a_node() -> None:
+    assert survey("name gpu01.cluster", "name 127.0.0.1", "name 10.0.0.1").names == (
+        "gpu01.cluster",
+        "10.0.0.1",
+    )

@@ -15,13 +15,15 @@ from jtunnel.tunnel import phase as tunnel
 
 ERROR = LinkError("connection-lost", "lost gpu-box")
 CONNECTION = cast("Connection", object())
+WAITING = link.Waiting(1, ERROR, datetime(2026, 11, 22, tzinfo=UTC))
 LINK_PHASES: list[link.Phase | None] = [
     None,
     link.Idle(),
     link.Dialling(0, None),
     link.Dialling(2, ERROR),
     link.Serving(CONNECTION),
-    link.Waiting(1, ERROR, datetime(2026, 11, 22, tzinfo=UTC)),
+    link.Suspected(CONNECTION, ERROR, 1, None),
+    WAITING,
     link.Blocked(ERROR),
 ]
 GONE = ServerError("server-gone", "the server is gone")
@@ -47,7 +49,8 @@ TUNNEL_PHASES: list[tunnel.Phase] = [
         (tunnel.Searching(), link.Serving(CONNECTION), "starting", None),
         (tunnel.Starting("starting"), link.Serving(CONNECTION), "starting", None),
         (tunnel.Up(), link.Serving(CONNECTION), "up", None),
-        (tunnel.Up(), link.Waiting(1, ERROR, datetime(2026, 11, 22, tzinfo=UTC)), "retrying", ERROR),
+        (tunnel.Up(), WAITING, "retrying", ERROR),
+        (tunnel.Up(), link.Suspected(CONNECTION, ERROR, 2, None), "retrying", ERROR),
         (tunnel.Linking(), link.Dialling(3, ERROR), "retrying", ERROR),
         (tunnel.Linking(), link.Blocked(ERROR), "blocked", ERROR),
         (tunnel.Stopped(GONE), link.Serving(CONNECTION), "blocked", GONE),
@@ -79,6 +82,7 @@ def test_impossible_steps_of_a_tunnel_raise() -> None:
 def test_impossible_steps_of_a_link_raise() -> None:
     with pytest.raises(RuntimeError, match="from Idle to Serving"):
         link.check_step(link.Idle(), link.Serving(CONNECTION))
-    with pytest.raises(RuntimeError, match="from Serving to Blocked"):
-        link.check_step(link.Serving(CONNECTION), link.Blocked(ERROR))
+    with pytest.raises(RuntimeError, match="from Waiting to Suspected"):
+        link.check_step(WAITING, link.Suspected(CONNECTION, ERROR, 1, None))
+    link.check_step(link.Suspected(CONNECTION, ERROR, 1, None), link.Serving(CONNECTION))
     link.check_step(link.Dialling(0, None), link.Serving(CONNECTION))

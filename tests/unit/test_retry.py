@@ -7,50 +7,100 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jtunnel.errors import KINDS
-from jtunnel.link.retry import LONGEST_DELAY_S, Block, Retry, decide
+from jtunnel.link.retry import (
+    BURST_DELAY_S,
+    HURRIED_DELAY_S,
+    OFFLINE_DELAY_S,
+    REFUSED_DELAY_S,
+    Block,
+    Failure,
+    Retry,
+    decide,
+)
 
 NETWORK = ["host-unreachable", "connection-lost"]
 PERSON = sorted(kind for kind, (state, _) in KINDS.items() if state == "blocked")
-
-
-@given(
-    kind=st.sampled_from(NETWORK),
+FAILURES = st.builds(
+    Failure,
+    kind=st.sampled_from(sorted(kind for kind in KINDS if KINDS[kind][0] in ("retrying", "blocked"))),
     attempt=st.integers(1, 10**9),
-    fraction=st.floats(0, 1, exclude_max=True),
+    failing_s=st.floats(0, 10**9),
+    hurried=st.booleans(),
+    burst=st.booleans(),
+    offline=st.booleans(),
+    served_before=st.booleans(),
+    tried_again=st.booleans(),
 )
-def test_network_failures_are_retried_for_ever_and_never_late(
-    kind: str, attempt: int, fraction: float
-) -> None:
-    decision = decide(kind, attempt, fraction)
-    assert isinstance(decision, Retry)
-    assert 0 <= decision.delay_s <= LONGEST_DELAY_S
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+
+
+@given(failure=FAILURES, fraction=FRACTIONS)
+def test_the_network_is_never_given_up_and_never_late(failure: Failure, fraction: float) -> None:
+    decision = decide(failure, fraction)
+    if failure.kind in NETWORK:
+        assert isinstance(decision, Retry)
+        assert 0 <= decision.delay_s <= 300
+        if failure.failing_s < 600 and not failure.offline:
+            assert decision.delay_s <= 30
+        if failure.hurried and not failure.offline:
+            assert decision.delay_s <= HURRIED_DELAY_S
+        if failure.offline:
+            assert decision.delay_s == OFFLINE_DELAY_S
+
+
+@given(failure=FAILURES, fraction=FRACTIONS)
+def test_no_refusal_is_tried_more_than_once_again(failure: Failure, fraction: float) -> None:
+    decision = decide(failure, fraction)
+    if failure.kind not in NETWORK and failure.tried_again:
+        assert decision == Block(until_gain=False)
+    if isinstance(decision, Retry) and failure.kind not in NETWORK:
+        assert failure.kind == "auth-failed"
+        assert decision.delay_s == REFUSED_DELAY_S
 
 
 @pytest.mark.parametrize("kind", PERSON)
-def test_what_needs_a_person_is_not_retried(kind: str) -> None:
-    assert decide(kind, 1, 0.5) == Block()
+def test_what_needs_a_person_is_not_retried_by_the_clock(kind: str) -> None:
+    assert decide(Failure(kind, 1), 0.5) == Block(until_gain=kind == "host-key-changed")
+
+
+def test_a_login_that_has_worked_is_tried_once_more() -> None:
+    assert decide(Failure("auth-failed", 1, served_before=True), 0.5) == Retry(30.0)
+    assert decide(Failure("auth-failed", 2, served_before=True, tried_again=True), 0.5) == Block()
+
+
+def test_another_network_may_show_the_right_host_key() -> None:
+    assert decide(Failure("host-key-changed", 1), 0.5) == Block(until_gain=True)
+    assert decide(Failure("host-key-changed", 2, tried_again=True), 0.5) == Block()
+    assert decide(Failure("host-key-unknown", 1), 0.5) == Block()
 
 
 def test_the_first_try_after_a_loss_is_immediate() -> None:
-    assert decide("connection-lost", 1, 0.9) == Retry(0.0)
+    assert decide(Failure("connection-lost", 1), 0.9) == Retry(0.0)
+    assert decide(Failure("connection-lost", 2), 0.0) == Retry(0.85)
 
 
 @pytest.mark.parametrize(
-    ("attempt", "shortest", "longest"),
+    ("attempt", "failing_s", "shortest", "longest"),
     [
-        (1, 0.5, 1.0),
-        (2, 0.85, 1.7),
-        (3, 1.445, 2.89),
-        (4, 2.46, 4.91),
-        (16, 2.5, 5.0),
-        (17, 15.0, 30.0),
-        (500, 15.0, 30.0),
+        (1, 0, 0.5, 1.0),
+        (2, 1, 0.85, 1.7),
+        (3, 3, 1.445, 2.89),
+        (4, 5, 2.46, 4.91),
+        (8, 60, 15.0, 30.0),
+        (500, 599, 15.0, 30.0),
+        (500, 600, 30.0, 60.0),
+        (500, 3600, 150.0, 300.0),
     ],
 )
-def test_the_schedule_grows_by_1_7_up_to_5_s_and_after_a_minute_30_s(
-    attempt: int, shortest: float, longest: float
-) -> None:
+def test_the_schedule(attempt: int, failing_s: float, shortest: float, longest: float) -> None:
     for fraction, expected in ((0.0, shortest), (1.0, longest)):
-        decision = decide("host-unreachable", attempt, fraction)
+        decision = decide(Failure("host-unreachable", attempt, failing_s), fraction)
         assert isinstance(decision, Retry)
         assert decision.delay_s == pytest.approx(expected, rel=0.01)
+
+
+def test_after_a_wake_the_tries_are_a_second_apart() -> None:
+    assert decide(Failure("host-unreachable", 20, 300, burst=True), 0.9) == Retry(BURST_DELAY_S)
+    assert decide(Failure("host-unreachable", 20, 300, burst=True, offline=True), 0.9) == Retry(
+        OFFLINE_DELAY_S
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from jtunnel.client import terminal
-from jtunnel.errors import EXIT_DONE, EXIT_FAILED
+import time
+
+from jtunnel.client import render, terminal
+from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, JTunnelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from jtunnel.client.connection import Connection
+    from jtunnel.status import StatusDocument, TunnelStatus
 
 #: The daemon asks the server to end, then waits for its process, then ends it with signals.
 STOP_S: Final = 75.0
@@ -20,27 +23,65 @@ PAGE_S: Final = 30.0
 def open_in_browser(environ: Mapping[str, str], *, name: str) -> int:
     """Bring a tunnel up if need be and show its Jupyter in the browser.
 
+    One that is lost and comes back by itself is not waited for: the browser waits. A server that is
+    gone is not replaced, since a person who looks for kernels has to hear that they are gone.
+
     The browser gets a file that leads on to the address, since a program's arguments, and a token
     among them, are everybody's to read.
     """
     from jtunnel.client.launch import dial_or_start
-    from jtunnel.client.prompts import find_terminal
-    from jtunnel.client.up import Waiting
 
     with dial_or_start(environ) as connection:
-        person = find_terminal()
-        params = {"names": [name], "tags": [], "all": False, "interactive": person is not None}
-        wanted = connection.call("up", params)["names"]
-        if code := Waiting(connection, wanted, environ, person).run(quiet=True):
-            return code
-        page: dict[str, str] = connection.call("page", {"name": name}, timeout_s=PAGE_S)
+        before = _look_up(connection, name)
+        if before and (problem := before["problem"]) and problem["kind"] == "server-gone":
+            terminal.say(f"{name}: {render.problem_text(problem)}")
+            return EXIT_BLOCKED
+        page, waits_for = _open_ahead(connection, before) if before else (None, "")
+        if page is None:
+            if code := _bring_up(connection, environ, name):
+                return code
+            page = connection.call("page", {"name": name}, timeout_s=PAGE_S)
     import webbrowser
 
     if not webbrowser.open(f"file://{page['path']}"):
         terminal.say(f"no browser could be started; for the address: jtunnel url {name}")
         return EXIT_FAILED
-    terminal.say(f"opened {page['url']} in the browser")
+    terminal.say(f"opened {page['url']} in the browser{waits_for}")
     return EXIT_DONE
+
+
+def _bring_up(connection: Connection, environ: Mapping[str, str], name: str) -> int:
+    from jtunnel.client.prompts import find_terminal
+    from jtunnel.client.up import Waiting
+
+    person = find_terminal()
+    params = {"names": [name], "tags": [], "all": False, "interactive": person is not None}
+    wanted = connection.call("up", params)["names"]
+    return Waiting(connection, wanted, environ, person).run(quiet=True)
+
+
+def _open_ahead(connection: Connection, tunnel: TunnelStatus) -> tuple[dict[str, str] | None, str]:
+    """Have a lost tunnel try again at once; return the page, if there is one already, and why it waits."""
+    name, jupyter = tunnel["name"], tunnel["jupyter"]
+    if not (tunnel["state"] == "retrying" and jupyter and jupyter["url"]):
+        return None, ""
+    connection.send("up", {"names": [name], "tags": [], "all": False, "interactive": False})
+    try:
+        page: dict[str, str] = connection.call("page", {"name": name}, timeout_s=PAGE_S)
+    except JTunnelError as error:
+        if error.kind != "not-up":
+            raise
+        return None, ""  # it is just coming back
+    now = _look_up(connection, name) or tunnel
+    if now["state"] != "retrying":
+        return page, ""
+    return page, f", which waits: {name} is {'; '.join(['retrying', *render.troubles(now, time.time())])}"
+
+
+def _look_up(connection: Connection, name: str) -> TunnelStatus | None:
+    """The tunnel as it is now; None where the daemon does not know it, or not yet."""
+    document: StatusDocument = connection.call("status", {})
+    return next((tunnel for tunnel in document["tunnels"] if tunnel["name"] == name), None)
 
 
 def stop_server(environ: Mapping[str, str], *, name: str, force: bool) -> int:

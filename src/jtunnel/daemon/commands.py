@@ -90,7 +90,19 @@ class Commands:
         return {"url": await self._proven_url(name)}
 
     async def page(self, name: str) -> dict[str, Any]:
-        """A page that takes a browser there; the address in the answer has no token."""
+        """A page that takes a browser there; the address in the answer has no token.
+
+        While the tunnel is lost the browser waits at the listener, which serves nobody before the
+        server is proven again.
+        """
+        tunnel = self._manager.tunnel(name)
+        server = tunnel.server
+        if tunnel.state[0] == "retrying" and server is not None and server.current is not None:
+            address = server.url(tunnel.jupyter_port, token=True)
+            return {
+                "path": self._pages.write(address),
+                "url": server.url(tunnel.jupyter_port, token=False),
+            }
         path = self._pages.write(await self._proven_url(name))
         return {"path": path, "url": self._url(name, token=False)}
 

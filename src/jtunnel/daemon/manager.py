@@ -21,10 +21,12 @@ from jtunnel.daemon.board import Board
 from jtunnel.daemon.ports import Ports
 from jtunnel.errors import ConfigError, JTunnelError
 from jtunnel.link.registry import Links
+from jtunnel.machine.watch import Watch
 from jtunnel.ssh.prompts import Question
 from jtunnel.status import TunnelStatus
 from jtunnel.tunnel.life import Tunnel
 from jtunnel.tunnel.report import report_tunnel
+from jtunnel.tunnel.waiting_page import render
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +54,13 @@ class Manager:
         environ: Mapping[str, str],
         board: Board,
         ports: Ports,
+        watch: Watch,
     ) -> None:
         self._tasks = tasks
         self._environ = environ
         self._board = board
         self._ports = ports
-        self._links = Links(tasks, environ)
+        self._links = Links(tasks, environ, watch)
         self._config = config
         self._config_mark = _file_mark(config.path)
         self._reloading = asyncio.Lock()
@@ -237,7 +240,13 @@ class Manager:
         if profile.jupyter:
             wanted = profile.jupyter.local_port
             port = wanted if isinstance(wanted, int) else self._ports.port_for(profile.name, taken)
-        return Tunnel(profile, self._links, port, self._board.changes.notify)
+        return Tunnel(
+            profile,
+            self._links,
+            port,
+            changed=self._board.changes.notify,
+            page=lambda: render(self._report(profile.name)),
+        )
 
     def _report(self, name: str) -> TunnelStatus:
         return report_tunnel(self._tunnels[name], wanted=name in self._wanted)

@@ -30,6 +30,7 @@ from jtunnel.daemon.pages import Pages
 from jtunnel.daemon.ports import Ports
 from jtunnel.daemon.session import Session
 from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ControlError, JTunnelError
+from jtunnel.machine.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -91,11 +92,12 @@ async def _live(config: Config, environ: Mapping[str, str]) -> None:
     ports = Ports(os.path.join(paths.state_dir(environ), "ports.json"))
     _log.info("jtunneld %s starts, pid %d, %d profiles", __version__, os.getpid(), len(config.profiles))
     async with asyncio.TaskGroup() as tasks:
-        manager = Manager(tasks, config, environ, board, ports)
+        watch = Watch()
+        manager = Manager(tasks, config, environ, board, ports, watch)
         commands = Commands(manager, board, pages, stopping)
         reload = asyncio.Event()
         _handle_signals(stopping, reload)
-        reloading = tasks.create_task(_reload_on(reload, manager))
+        helpers = [tasks.create_task(_reload_on(reload, manager)), tasks.create_task(watch.run())]
         try:
             async with serve_control(
                 paths.control_socket(environ), lambda reader, writer: Session(reader, writer, commands)
@@ -108,7 +110,8 @@ async def _live(config: Config, environ: Mapping[str, str]) -> None:
             # From here nobody is answered: who asks now starts a new daemon, which waits for the lock.
             await manager.close()
         finally:
-            reloading.cancel()
+            for helper in helpers:
+                helper.cancel()
             pages.clear()
     _log.info("jtunneld ends")
 

@@ -38,6 +38,7 @@ class Leg(asyncio.Protocol):
         self.full = False  # nothing more should be written
         self.lost = False
         self.cut_short = False
+        self.was_cut = False  # by whatever is beyond its end, not by us
         self.kept: list[bytes] = []
         self.deliver: Callable[[bytes], None] = self.kept.append
         self._eof_written = False
@@ -70,6 +71,7 @@ class Leg(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        self.was_cut = exc is not None and not self.cut_short
         self.cut_short = self.cut_short or exc is not None
         self.other.deliver = _discard
         self.other.follow()
@@ -166,6 +168,11 @@ class Bridge:
     def bytes_out(self) -> int:
         """Bytes that came from the local client."""
         return self._near.received
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the far end was cut: not closed in order, nor ended by the client or by us."""
+        return self.far.was_cut
 
     async def join(self, far_end: FarEnd, sock: socket.socket) -> None:
         """Let bytes flow; owns `sock`, unread until now, and the far end from here on."""

@@ -11,13 +11,14 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from jtunnel.forward.peer import has_left, reset
+from jtunnel.forward.peer import find_departed, reset
 
-#: Connections that wait at the same time; any more are reset.
-MAX_HELD = 256
+#: Connections of a profile that wait at the same time; any more are reset.
+MAX_HELD: Final = 256
 #: Seconds after which peers that left are looked for, since nothing tells of them: bytes stay unread.
-_SWEEP_S = 3.0
+_SWEEP_S: Final = 3.0
 
 
 @dataclass(eq=False, slots=True)
@@ -33,22 +34,42 @@ class Arrival:
     deadline: float
 
 
+class Room:
+    """The places that the listeners of one profile share: `MAX_HELD` connections may wait in all."""
+
+    def __init__(self, places: int = MAX_HELD) -> None:
+        self._places = places
+        self._users: list[HeldConnections] = []
+
+    def join(self, user: HeldConnections) -> None:
+        """Count what waits there too."""
+        self._users.append(user)
+
+    def has_place(self) -> bool:
+        """Whether one more may wait; those who left make room."""
+        if sum(map(len, self._users)) >= self._places:
+            for user in self._users:
+                user.sweep()
+        return sum(map(len, self._users)) < self._places
+
+
 class HeldConnections:
     """The arrivals that wait; `changed` is called when one has left or was given up meanwhile."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], room: Room | None = None) -> None:
         self._changed = changed
+        self._room = room or Room()
+        self._room.join(self)
         self._waiting: list[Arrival] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, arrival: Arrival) -> None:
         """Let it wait; it is reset where its time is over or too many wait."""
-        # Those who left make room, and the count stays true.
-        self._drop_departed()
-        if len(self._waiting) >= MAX_HELD or arrival.deadline <= asyncio.get_running_loop().time():
+        if arrival.deadline <= asyncio.get_running_loop().time() or not self._room.has_place():
             reset(arrival.sock)
             return
         self._waiting.append(arrival)
@@ -56,44 +77,52 @@ class HeldConnections:
 
     def take(self) -> list[Arrival]:
         """Hand out all that still want to be served."""
-        self._drop_departed()
-        taken, self._waiting = self._waiting, []
+        taken, self._waiting = still_there(self._waiting), []
         self._set_timer()
         return taken
 
-    def reset(self) -> None:
-        """Reset all."""
-        for arrival in self._waiting:
-            reset(arrival.sock)
-        self._waiting.clear()
+    def remove(self, arrival: Arrival) -> bool:
+        """Hand out this one, without a look at it; False where it does not wait here."""
+        if arrival not in self._waiting:
+            return False
+        self._waiting.remove(arrival)
         self._set_timer()
+        return True
 
-    def _drop_departed(self) -> None:
-        waiting = []
-        for arrival in self._waiting:
-            if has_left(arrival.sock):
-                arrival.sock.close()
-            else:
-                waiting.append(arrival)
-        self._waiting = waiting
-
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Let go of those whose peer has left, and of those who have waited long enough."""
+        self._stop_timer()
         before = len(self._waiting)
-        self._drop_departed()
         now = asyncio.get_running_loop().time()
-        for arrival in self._waiting:
+        waiting = still_there(self._waiting)
+        for arrival in waiting:
             if arrival.deadline <= now:
                 reset(arrival.sock)
-        self._waiting = [arrival for arrival in self._waiting if arrival.deadline > now]
+        self._waiting = [arrival for arrival in waiting if arrival.deadline > now]
         self._set_timer()
         if len(self._waiting) != before:
             self._changed()
 
     def _set_timer(self) -> None:
+        """Sweep when it is due, or sooner; more arrivals do not put it off."""
+        loop = asyncio.get_running_loop()
+        due = min([loop.time() + _SWEEP_S, *(arrival.deadline for arrival in self._waiting)])
+        if self._timer is not None and self._waiting and self._sweep_at <= due:
+            return
+        self._stop_timer()
+        if self._waiting:
+            self._sweep_at = due
+            self._timer = loop.call_at(due, self.sweep)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting:
-            loop = asyncio.get_running_loop()
-            due = min(arrival.deadline for arrival in self._waiting)
-            self._timer = loop.call_at(min(due, loop.time() + _SWEEP_S), self._sweep)
+
+
+def still_there(arrivals: list[Arrival]) -> list[Arrival]:
+    """Those who still want to be served; the sockets of the others are closed."""
+    departed = find_departed(arrival.sock for arrival in arrivals)
+    for sock in departed:
+        sock.close()
+    return [arrival for arrival in arrivals if arrival.sock not in departed]

@@ -11,20 +11,23 @@ import contextlib
 import itertools
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 
-from jtunnel.address import Address
+from jtunnel.address import Address, TcpAddress
 from jtunnel.errors import ChannelError, JTunnelError
 from jtunnel.forward.acceptor import Acceptor
 from jtunnel.forward.binding import Binding, bind
 from jtunnel.forward.bridge import Bridge
-from jtunnel.forward.held import Arrival, HeldConnections
+from jtunnel.forward.held import Arrival, HeldConnections, Room, still_there
+from jtunnel.forward.lookout import Lookout
 from jtunnel.forward.peer import hung_up, reset
 from jtunnel.remote import Opener
 from jtunnel.status import Problem
 
+#: Seconds that a navigation waits for the far side before it is shown the page.
+PAGE_AFTER_S = 2.0
 #: Seconds in which the owner moves the gate after a connection was lost; a channel may hear it first.
 _GATE_GRACE_S = 1.0
 #: Seconds in which far ends are closed, and those that are just opening finish, before exit.
@@ -35,13 +38,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ListenerStats:
-    """Counts of one listener. `active` are those served or being opened; bytes as this machine sees them."""
+    """Counts of one listener. `active` are those served or being opened; bytes as this machine sees them.
+
+    `served_held` counts how often a held connection was handed to an opener, `cut` the established
+    ones that ended because their far end was cut.
+    """
 
     active: int
     held: int
     accepted: int
     bytes_in: int
     bytes_out: int
+    served_held: int
+    cut: int
 
 
 @dataclass(eq=False, slots=True)
@@ -51,13 +60,16 @@ class _Opening:
     arrival: Arrival
     opener: Opener
     gate_moved: asyncio.Event
+    began_at: float
 
 
 class Listener:
     """`async with` it to bind and accept. Starts at hold.
 
     `hold_s` is how long an arrival waits before it is reset (0: not at all). `changed` is called
-    often, whenever `stats`, `problem` or `listening` has changed; it must be quick.
+    often, whenever `stats`, `problem` or `listening` has changed; it must be quick. `room` is what
+    it shares with the profile's other listeners. `page` renders a whole HTTP response, which a
+    browser's navigation gets that cannot be served for a while; over Unix sockets none comes.
     Entering raises ListenerError (`port-in-use`).
     """
 
@@ -69,6 +81,9 @@ class Listener:
         hold_s: float,
         changed: Callable[[], None],
         open_timeout_s: float = 10.0,
+        room: Room | None = None,
+        page: Callable[[], bytes] | None = None,
+        page_after_s: float = PAGE_AFTER_S,
     ) -> None:
         self.name = name
         self.problem: Problem | None = None
@@ -87,7 +102,12 @@ class Listener:
         self._gate_moved = asyncio.Event()
         self._numbers = itertools.count(1)
         self._accepted = 0
-        self._held = HeldConnections(changed)
+        self._served_held = 0
+        self._cut = 0
+        self._held = HeldConnections(changed, room)
+        self._lookout: Lookout | None = None
+        if page and isinstance(listen, TcpAddress):
+            self._lookout = Lookout(page, page_after_s, self._show_page)
         self._openings: set[_Opening] = set()
         self._bridges: set[Bridge] = set()
         self._ended_bytes_in = 0
@@ -120,6 +140,8 @@ class Listener:
             accepted=self._accepted,
             bytes_in=self._ended_bytes_in + sum(bridge.bytes_in for bridge in self._bridges),
             bytes_out=self._ended_bytes_out + sum(bridge.bytes_out for bridge in self._bridges),
+            served_held=self._served_held,
+            cut=self._cut,
         )
 
     async def __aenter__(self) -> Listener:
@@ -142,9 +164,11 @@ class Listener:
             if self._binding is not None:
                 self._binding.close()
                 self._binding = None
-            self.refuse()
-            for opening in list(self._openings):
-                reset(self._take(opening).sock)
+            self._move_gate(None, refusing=True)
+            for arrival in [*self._held.take(), *map(self._take, list(self._openings))]:
+                reset(arrival.sock)
+            if self._lookout:
+                self._lookout.stop()
             self.reset()
             await self._wait_until_quiet()
         finally:
@@ -159,13 +183,16 @@ class Listener:
     def serve(self, opener: Opener) -> int:
         """Open connections through `opener` from now on, those that wait first.
 
-        Connections that another opener is still busy with are opened anew. Returns how many waited.
+        Connections that another opener is still busy with are opened anew; those that an equal one is
+        busy with are left to it. Returns how many waited.
         """
         self._move_gate(opener, refusing=False)
         if self.problem is not None and self.problem["kind"] == "connection-lost":
             self.problem = None
+        held = self._held.take()
+        self._served_held += len(held)
         stuck = [opening for opening in self._openings if opening.opener != opener]
-        waiting = self._held.take() + [self._take(opening) for opening in stuck]
+        waiting = held + still_there([self._take(opening) for opening in stuck])
         for arrival in sorted(waiting, key=lambda arrival: arrival.number):
             self._start_opening(arrival, opener)
         self._changed()
@@ -176,9 +203,10 @@ class Listener:
         self._move_gate(None, refusing=False)
 
     def refuse(self) -> None:
-        """Reset held and new connections at once."""
+        """Reset held and new connections at once, but for navigations, where there is a page."""
         self._move_gate(None, refusing=True)
-        self._held.reset()
+        for arrival in self._held.take():
+            self._admit(arrival)
         self._changed()
 
     def reset(self) -> None:
@@ -195,22 +223,52 @@ class Listener:
     def _arrive(self, sock: socket.socket) -> None:
         self._accepted += 1
         deadline = asyncio.get_running_loop().time() + self._hold_s
-        self._admit(Arrival(next(self._numbers), sock, deadline))
+        arrival = Arrival(next(self._numbers), sock, deadline)
+        self._admit(arrival)
+        if self._lookout:
+            self._lookout.watch(arrival)
         self._changed()
 
     def _admit(self, arrival: Arrival) -> None:
         """Treat a connection without a far side as the gate now says."""
         if self._opener is not None:
             self._start_opening(arrival, self._opener)
-        elif self._refusing:
-            reset(arrival.sock)
-        else:
+        elif not self._refusing:
             self._held.add(arrival)
+        elif self._lookout:
+            self._start(self._turn_away(arrival, self._lookout))
+        else:
+            reset(arrival.sock)
+
+    async def _turn_away(self, arrival: Arrival, lookout: Lookout) -> None:
+        """Reset an arrival, or show it the page, once it has had a moment to say what it wants."""
+        navigates = await lookout.recognise(arrival)
+        if not self._refusing:
+            self._admit(arrival)
+            lookout.watch(arrival)
+        elif navigates:
+            await lookout.show(arrival)
+        else:
+            reset(arrival.sock)
+
+    def _show_page(self, arrival: Arrival) -> None:
+        """Show it to a navigation that nobody has served for a while."""
+        opening = next((opening for opening in self._openings if opening.arrival is arrival), None)
+        if opening is not None:
+            self._take(opening)
+        elif not self._held.remove(arrival):
+            return
+        assert self._lookout is not None
+        self._start(self._lookout.show(arrival))
+        self._changed()
 
     def _start_opening(self, arrival: Arrival, opener: Opener) -> None:
-        opening = _Opening(arrival, opener, self._gate_moved)
+        opening = _Opening(arrival, opener, self._gate_moved, asyncio.get_running_loop().time())
         self._openings.add(opening)
-        task = self._group.create_task(self._open(opening))
+        self._start(self._open(opening))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
 
@@ -234,10 +292,14 @@ class Listener:
             return
         finally:
             timer.cancel()
+        if self._lookout and not opening.gate_moved.is_set():
+            self._lookout.learn(asyncio.get_running_loop().time() - opening.began_at)
         if opening not in self._openings:
             far_end.abort()
             return
         arrival = self._take(opening)
+        if self._lookout:
+            self._lookout.forget(arrival)
         self.problem = None
         if hung_up(arrival.sock):
             far_end.abort()
@@ -295,6 +357,7 @@ class Listener:
         self._bridges.discard(bridge)
         self._ended_bytes_in += bridge.bytes_in
         self._ended_bytes_out += bridge.bytes_out
+        self._cut += bridge.was_cut
         self._changed()
         self._check_quiet()
 

@@ -6,12 +6,21 @@ Works on raw sockets that no transport has yet; never consumes what the peer has
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import struct
 import sys
+from collections.abc import Iterable
+from typing import Final
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+from jtunnel.forward.orphans import find_orphans
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+#: macOS says POLLHUP of a peer that only shut its writing side, where Linux has a word of its own.
+_SAID_ALL: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
+#: HTTP clients do not shut their writing side and wait: the server takes that for a client that left.
+_HTTP_REQUEST: Final = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) /")
 
 
 def hung_up(sock: socket.socket) -> bool:
@@ -20,24 +29,39 @@ def hung_up(sock: socket.socket) -> bool:
         return True
     if sys.platform == "darwin":
         return False  # poll(2) says POLLHUP there for a peer that only shut its writing side
-    poll = select.poll()
-    poll.register(sock, 0)
-    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+    return _polled(sock, select.POLLHUP | select.POLLERR)
 
 
-def has_left(sock: socket.socket) -> bool:
-    """Whether the peer of a waiting connection wants no answer any more.
+def find_departed(socks: Iterable[socket.socket]) -> set[socket.socket]:
+    """Those of some waiting connections whose peer wants no answer any more.
 
-    A peer that has sent something and then shut its writing side still waits for the answer. One that
-    shut it without a word has left: to TCP, a closed socket looks the same.
+    A peer that has sent something and then shut its writing side still waits for the answer, one that
+    has closed its socket does not: what it asked for must not be done behind its back. One that shut
+    its side without a word has left in any case.
     """
-    try:
-        waiting = sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return not waiting or hung_up(sock)
+    departed: set[socket.socket] = set()
+    ambiguous: dict[socket.socket, bytes] = {}
+    for sock in socks:
+        try:
+            words = sock.recv(8, socket.MSG_PEEK)
+        except BlockingIOError:
+            continue
+        except OSError:
+            words = b""
+        if not words or hung_up(sock):
+            departed.add(sock)
+        elif _polled(sock, _SAID_ALL):
+            ambiguous[sock] = words
+    for sock, closed in find_orphans(ambiguous).items():
+        if _HTTP_REQUEST.match(ambiguous[sock]) if closed is None else closed:
+            departed.add(sock)
+    return departed
+
+
+def _polled(sock: socket.socket, events: int) -> bool:
+    poll = select.poll()
+    poll.register(sock, events)
+    return any(found & events for _, found in poll.poll(0))
 
 
 def reset_on_close(sock: socket.socket) -> None:

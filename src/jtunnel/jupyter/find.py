@@ -17,23 +17,24 @@ from jtunnel.jupyter.http import request
 from jtunnel.jupyter.probe import ask_status, ask_version
 from jtunnel.jupyter.record import Record, RuntimeFile, record_text
 from jtunnel.jupyter.script import run_script
+from jtunnel.jupyter.search import ANY_WISH, SEARCH_S, Wish, search, usable_record
 from jtunnel.jupyter.server import Server, StrangerError, UserInterface
-from jtunnel.jupyter.survey import Survey, read_survey, start_order
+from jtunnel.jupyter.survey import Survey, start_order
 from jtunnel.remote import Remote
 
-SEARCH_S: Final = 60.0
 ANSWER_S: Final = 5.0
 
 
-async def find(remote: Remote, options: JupyterOptions, key: str) -> Server | None:
+async def find(remote: Remote, options: JupyterOptions, key: str, wish: Wish = ANY_WISH) -> Server | None:
     """Find the server to use for profile `key`; None where one is to be started.
 
     First the one recorded for this profile on this node; it may come with `answering` False: then
     `start` waits for it. Else one that runs in the wanted directory; without one configured, one in the
     home directory, else the newest. With a remote_port only a server on that port counts.
-    Raises ServerError `jupyter-missing` where `start = "never"` and there is none; ChannelError.
+    Raises ElsewhereError, ServerError `jupyter-missing` where `start = "never"` and there is none, and
+    ChannelError.
     """
-    survey = await search(remote, options, key)
+    survey = await search(remote, options, key, wish)
     if (record := usable_record(survey, options)) is not None:
         return await _recorded_server(remote, survey, record)
     passed_over = []
@@ -48,30 +49,6 @@ async def find(remote: Remote, options: JupyterOptions, key: str) -> Server | No
     if options.start == "never":
         raise missing_error(survey.node, options, key, passed_over)
     return None
-
-
-async def search(remote: Remote, options: JupyterOptions, key: str) -> Survey:
-    """Collect the facts of one search; changes nothing on the remote. Raises ChannelError."""
-    root = options.directory or "~"
-    return read_survey(await run_script(remote, "find", key, timeout_s=SEARCH_S, root=root))
-
-
-def usable_record(survey: Survey, options: JupyterOptions) -> Record | None:
-    """The record of this profile's server, if that process lives on this node and is on a wanted port."""
-    record = survey.record
-    if record is None or record.server.host != survey.node:
-        return None
-    if not survey.runs(record.server.pid, record.server.started):
-        return None
-    known = any(file.pid == record.server.pid for file in survey.runtime_files)
-    if record.server.origin == "adopted" and not known:
-        return None  # its token was in a file that is gone
-    target = record.server.target
-    if options.remote_port is not None and not (
-        isinstance(target, TcpAddress) and target.port == options.remote_port
-    ):
-        return None
-    return record
 
 
 def order_files(survey: Survey, options: JupyterOptions) -> list[RuntimeFile]:
@@ -151,6 +128,7 @@ async def _adopt(remote: Remote, survey: Survey, file: RuntimeFile) -> Server:
         root_dir=one_line(file.root_dir),
         origin="adopted",
         password=file.password,
+        names=survey.names,
     )
     server = await introduce(remote, survey, server)
     interface = "tree" if file.classic else await _interface(remote, server)

@@ -14,6 +14,7 @@ from typing import Final
 from jtunnel.address import Address, TcpAddress, UnixAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
+from jtunnel.jupyter.pings import ping_options
 from jtunnel.jupyter.script import file_name
 from jtunnel.jupyter.server import UserInterface
 from jtunnel.jupyter.survey import LOOPBACK
@@ -31,7 +32,8 @@ class Ground:
 
     `versions` maps distribution names → versions, and is empty where they are unknown.
     `environment_name` is the file that may hold a login shell's environment. `socket_dir` is None where
-    the node has no safe place for sockets.
+    the node has no safe place for sockets. `names` is what else the node is called. `has_tornado_settings`:
+    a config file of Jupyter's sets them.
     """
 
     node: str
@@ -45,6 +47,8 @@ class Ground:
     socket_dir: str | None
     sockets_refused: bool
     ports: Collection[int]
+    names: tuple[str, ...] = ()
+    has_tornado_settings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def make_plan(ground: Ground, options: JupyterOptions, key: str) -> Plan:
         arguments=(
             *words,
             *_overrides(trait, target, ground.root_dir),
+            *ping_options(trait, words, has_own=ground.has_tornado_settings),
             *(["--allow-root"] if ground.uid == 0 else []),
         ),
         target=target,

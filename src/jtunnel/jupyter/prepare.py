@@ -68,6 +68,8 @@ async def prepare(remote: Remote, options: JupyterOptions, key: str) -> Ground:
         socket_dir=run_dir if run_kind == "local" else None,
         sockets_refused=report.one("sockets") == "refused",
         ports={port for _, port in survey.listeners or ()},
+        names=survey.names,
+        has_tornado_settings=report.one("tornado_settings") is not None,
     )
 
 

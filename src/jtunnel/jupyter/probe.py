@@ -13,7 +13,7 @@ from jtunnel.address import UnixAddress
 from jtunnel.errors import ChannelError, ServerError, one_line
 from jtunnel.jupyter.http import Response, request
 from jtunnel.jupyter.script import run_script
-from jtunnel.jupyter.server import NoAnswerError, NobodyListensError, Server, StrangerError
+from jtunnel.jupyter.server import ElsewhereError, NoAnswerError, NobodyListensError, Server, StrangerError
 from jtunnel.jupyter.survey import Survey, read_survey
 from jtunnel.remote import Remote
 
@@ -36,14 +36,15 @@ class Answer:
 async def probe(remote: Remote, server: Server, *, timeout_s: float) -> Answer:
     """Ask the server for a sign of life: `/api/status`, or `/api` where no token may or can be sent.
 
-    Raises NobodyListensError (channel refused), NoAnswerError (not within `timeout_s` seconds),
-    StrangerError (somebody else answers, or refuses the token), ServerError `server-gone` (its process
-    has ended, or lives on another node than this connection reached) and ChannelError.
+    The server was found, or shown to be there, over this very connection. Raises NobodyListensError
+    (channel refused), NoAnswerError (not within `timeout_s` seconds), StrangerError (somebody else
+    answers, or refuses the token), ServerError `server-gone` (its process has ended), ElsewhereError and
+    ChannelError.
     """
     try:
         async with asyncio.timeout(timeout_s):
             try:
-                proven = await may_send_token(remote, server, timeout_s=timeout_s / 2)
+                proven = await may_send_token(remote, server, timeout_s=timeout_s / 2, is_known_here=True)
             except ChannelError:
                 # Commands may wait behind a slow one, or be forbidden; if the connection is lost, the
                 # next line says so.
@@ -92,24 +93,24 @@ def check_access(response: Response, server: Server) -> None:
         )
 
 
-async def may_send_token(remote: Remote, server: Server, *, timeout_s: float) -> bool:
+async def may_send_token(
+    remote: Remote, server: Server, *, timeout_s: float, is_known_here: bool = False
+) -> bool:
     """Whether the far end is ours for sure and has a use for a token.
 
-    Raises ServerError `server-gone` and NobodyListensError as `probe` does.
-    A server that we started on a Unix socket needs no new proof: nobody else can listen in its
-    directory. A port can change hands when the process ends.
+    Raises ElsewhereError, ServerError `server-gone` and NobodyListensError as `probe` does.
+    With `is_known_here`, this connection has shown the server before. Then one that we started on a Unix
+    socket needs no new proof: nobody else can listen in its directory, as long as that is the same node's.
+    A port can change hands when the process ends.
     """
     if server.asks_password_only:
         return False
-    if server.origin == "started" and isinstance(server.target, UnixAddress):
+    if is_known_here and server.origin == "started" and isinstance(server.target, UnixAddress):
         return True
     survey = await check(remote, server, timeout_s=timeout_s)
-    if survey.node != server.host:
-        raise ServerError(
-            "server-gone",
-            f"the Jupyter server runs on {server.host}, but this connection reached {survey.node}",
-            f"set host to {server.host} itself, if it can be reached by that name",
-        )
+    if survey.is_elsewhere(server):
+        advice = f"set host to {server.host} itself, if it can be reached by that name"
+        raise ElsewhereError(server, survey.node, advice)
     if not survey.runs(server.pid, server.started):
         raise ServerError("server-gone", f"the Jupyter server (pid {server.pid} on {server.host}) has ended")
     owned = survey.owned(server.target)
@@ -118,10 +119,38 @@ async def may_send_token(remote: Remote, server: Server, *, timeout_s: float) ->
     return owned is True
 
 
-async def is_alive(remote: Remote, server: Server, *, timeout_s: float = 30.0) -> bool:
-    """Whether that very process still runs: same node, pid, start time and user. Raises ChannelError."""
-    survey = await check(remote, server, timeout_s=timeout_s)
-    return survey.node == server.host and survey.runs(server.pid, server.started)
+async def is_still_there(remote: Remote, server: Server, *, timeout_s: float) -> bool:
+    """Whether the server that was ours still runs, listens and answers, over a connection that is new.
+
+    Takes about three round trips: a command shows node, process and owner of the socket, while `/api` is
+    asked, which wants no token. Either alone proves too little: anybody can answer like Jupyter, and on
+    another node or after a reboot the place of our sockets may be a stranger's (ps shows their names to
+    all). So no secret is sent, and nobody's request let through, before the command has answered.
+    False for all that a search has to clear up. Raises ChannelError `connection-lost`.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            survey, version = await asyncio.gather(
+                check(remote, server, timeout_s=2 * timeout_s),
+                ask_version(remote, server, timeout_s=timeout_s / 2),
+                return_exceptions=True,
+            )
+    except TimeoutError:
+        return False
+    for result in (survey, version):
+        if isinstance(result, BaseException) and not _is_cleared_up_by_search(result):
+            raise result
+    return isinstance(survey, Survey) and isinstance(version, str) and _is_it(survey, server)
+
+
+def _is_it(survey: Survey, server: Server) -> bool:
+    same_process = survey.node == server.host and survey.runs(server.pid, server.started)
+    return same_process and survey.owned(server.target) is True
+
+
+def _is_cleared_up_by_search(error: BaseException) -> bool:
+    lost = isinstance(error, ChannelError) and error.kind == "connection-lost"
+    return isinstance(error, (ServerError, ChannelError)) and not lost
 
 
 async def check(remote: Remote, server: Server, *, timeout_s: float) -> Survey:

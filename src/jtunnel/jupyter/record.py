@@ -6,6 +6,8 @@ No I/O. A record has one member a line, which our scripts read without a JSON pa
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from jtunnel.jupyter.server import Server, UserInterface
 from jtunnel.status import Origin
 
 _ORIGINS: Final[dict[str, Origin]] = {"started": "started", "adopted": "adopted"}
+#: Names of a node, which may come to be connected to.
+_NODE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]{0,252}")
 _INTERFACES: Final[dict[str, UserInterface]] = {"lab": "lab", "tree": "tree", "": ""}
 
 
@@ -48,6 +52,7 @@ def _members(record: Record) -> dict[str, Any]:
     unix = server.target if isinstance(server.target, UnixAddress) else None
     return {
         "host": server.host,
+        "names": " ".join(server.names),
         "address": tcp.host if tcp else None,
         "port": tcp.port if tcp else None,
         "sock": unix.path if unix else None,
@@ -84,6 +89,8 @@ def parse_record(data: bytes | None) -> Record | None:
             password=bool(members["password"]),
             log=_shown(members["log"]),
             user_interface=_INTERFACES[members["user_interface"]],
+            # Records of version 0.1 have none.
+            names=node_names(str(members.get("names", "")).split()),
         )
         return Record(server, members["command"], bool(members["ready"]))
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -126,6 +133,15 @@ def parse_runtime_file(pid: int, started: str, kind: str, data: bytes) -> Runtim
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def node_names(told: Iterable[str]) -> tuple[str, ...]:
+    """Those of a node's names that can be ones, and lead to no loopback."""
+    return tuple(
+        name
+        for name in told
+        if _NODE_NAME.fullmatch(name) and not name.startswith(("localhost", "127.")) and name != "::1"
+    )
 
 
 def _plain(text: str) -> str:

@@ -1,31 +1,16 @@
-"""Runs one of our shell scripts on the remote and reads its report; knows nothing of what they say.
-
-A script travels on standard input, so that nothing of it is in a program's arguments and the login
-shell reads only one quoted line. Its report stands between random marks: whatever start-up files print
-around it is dropped; where they read the script's beginning, nothing of it runs.
-"""
+"""Runs one of our shell scripts on the remote and reads its report; knows nothing of what they say."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
-import shlex
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final
 
+from jtunnel import remote_shell
 from jtunnel.errors import ChannelError, ServerError
 from jtunnel.remote import CommandResult, Remote
-
-#: Lines for start-up files that read standard input, and the line after which the script begins.
-PREAMBLE: Final = "\n" * 64 + "jtunnel\n"
-#: Reads the preamble byte by byte, as read(1p) must, and leaves the script to the shell that follows.
-#: Any login shell can pass it on in single quotes: there is no quote, `!`, backslash or line end in it.
-_DOOR: Final = (
-    'while read -r jtunnel_line; do case $jtunnel_line in "") ;; jtunnel) exec /bin/sh -s ;; *) break ;; '
-    "esac; done; echo; echo begin-{nonce}; echo eaten; echo; echo end-{nonce}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +44,14 @@ async def run_script(
     ServerError (`jupyter-failed`) where the account runs no commands, or not as they were sent.
     """
     nonce = secrets.token_hex(8)
-    text = PREAMBLE + compose(name, nonce, {"key": file_name(key), **variables})
-    command = f"exec /bin/sh -c '{door(nonce)}'"
+    text = remote_shell.PREAMBLE + compose(name, nonce, {"key": file_name(key), **variables})
     try:
-        result = await remote.run(command, stdin=text, timeout_s=timeout_s, until=f"end-{nonce}")
+        result = await remote.run(
+            remote_shell.command_line(nonce),
+            stdin=text,
+            timeout_s=timeout_s,
+            until=remote_shell.last_line(nonce),
+        )
     except TimeoutError:
         raise ChannelError(
             "connection-lost",
@@ -72,46 +61,29 @@ async def run_script(
     return read_report(result, nonce)
 
 
-def door(nonce: str) -> str:
-    """What reads standard input first: it lets a script run only if its beginning is there, or says so."""
-    return _DOOR.format(nonce=nonce)
-
-
 def compose(name: str, nonce: str, variables: dict[str, str | int]) -> str:
-    """The text to run: variables (never exported), the common part, the script, its report marked."""
+    """The text to run: variables, the common part, the script, its report marked."""
     scripts = resources.files(__package__) / "scripts"
-    # A variable of that name that came with the environment would be exported to the server we start.
-    assignments = [f"unset {word}; {word}={shlex.quote(str(value))}" for word, value in variables.items()]
-    return "\n".join(
-        [
-            *assignments,
-            (scripts / "common.sh").read_text(encoding="utf-8"),
-            (scripts / f"{name}.sh").read_text(encoding="utf-8"),
-            f"printf '\\n%s\\n' begin-{nonce}",
-            "main </dev/null",
-            f"printf '\\n%s\\n' end-{nonce}",
-            "",
-        ]
-    )
+    parts = [(scripts / file).read_text(encoding="utf-8") for file in ("common.sh", f"{name}.sh")]
+    return remote_shell.compose(parts, nonce, variables)
 
 
 def read_report(result: CommandResult, nonce: str) -> Report:
     """Take the report out of a command's output. Raises what `run_script` does."""
-    _, begin, rest = result.stdout.partition(f"\nbegin-{nonce}\n")
-    body, end, _ = rest.partition(f"\nend-{nonce}\n")
+    found = remote_shell.cut_out(result.stdout, nonce)
     killed = result.exit_status is None or result.exit_status < 0
-    if not end and (begin or killed):
+    if not found.has_ended and (found.has_begun or killed):
         raise ChannelError(
             "connection-lost", "a command on the remote was cut short", "it is tried again by itself"
         )
-    if not end:
+    if not found.has_ended:
         said = next((line for line in (result.stdout + result.stderr).splitlines() if line.strip()), "")
         raise ServerError(
             "jupyter-failed",
             "the account runs no shell commands" + (f"; it said: {said.strip()[:200]}" if said else ""),
             "try `ssh HOST /bin/sh -c true`; the login shell or its start-up files may get in the way",
         )
-    pairs = (line.partition(" ") for line in body.split("\n"))
+    pairs = (line.partition(" ") for line in found.text.split("\n"))
     report = Report(tuple((word, text) for word, _, text in pairs if word))
     if report.one("eaten") is not None:
         raise ServerError(

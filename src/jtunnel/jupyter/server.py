@@ -18,6 +18,7 @@ class Server:
 
     `started` is the process's start time as the remote tells it; together with `host` (the node's
     `uname -n`) and `pid` it names the process for good. `base_url` begins and ends with a slash.
+    `names` are other names of that node that may lead there: its full one, the address that a login came to.
     `answering` is False for a recorded server that lives but has not answered: `start` waits for it.
     """
 
@@ -34,6 +35,7 @@ class Server:
     log: str | None = None
     user_interface: UserInterface = "lab"
     answering: bool = True
+    names: tuple[str, ...] = ()
 
     @property
     def path_for_browser(self) -> str:
@@ -56,3 +58,18 @@ class NoAnswerError(ServerError):
 
 class StrangerError(ServerError):
     """Somebody else answers: not Jupyter, another user's, or one that refuses the token."""
+
+
+class ElsewhereError(ServerError):
+    """The server lives on another node than the connection led to.
+
+    `node` is that node as recorded (its `uname -n`); `names` are others that may lead there, none for what
+    older versions recorded.
+    """
+
+    def __init__(self, server: Server, here: str, advice: str, *, key: str = "", where: str = "") -> None:
+        subject = f"the Jupyter server of {key}" if key else "the Jupyter server"
+        way = where or "this connection"
+        super().__init__("server-gone", f"{subject} lives on {server.host}, and {way} led to {here}", advice)
+        self.node = server.host
+        self.names = server.names

@@ -13,12 +13,13 @@ from typing import Final
 
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.find import missing_error, search, usable_record, write_record
+from jtunnel.jupyter.find import missing_error, write_record
 from jtunnel.jupyter.plan import Ground, Plan, make_plan
 from jtunnel.jupyter.prepare import prepare
 from jtunnel.jupyter.ready import EndedError, SocketRefusedError, wait_until_ready
 from jtunnel.jupyter.record import Record, parse_record, record_tail
 from jtunnel.jupyter.script import run_script
+from jtunnel.jupyter.search import ANY_WISH, Wish, search, usable_record
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.stop import end_process
 from jtunnel.remote import Remote
@@ -38,16 +39,20 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 async def start(
-    remote: Remote, options: JupyterOptions, key: str, progress: Callable[[str], None] | None = None
+    remote: Remote,
+    options: JupyterOptions,
+    key: str,
+    progress: Callable[[str], None] | None = None,
+    wish: Wish = ANY_WISH,
 ) -> Server:
     """Start the server of profile `key`, or wait for the one that is recorded and lives.
 
-    `progress` is told each step in a few words. Raises ServerError: `jupyter-missing`, `jupyter-failed`
-    (it ended, or did not answer within 180 s), `forward-refused` (a socket was asked for and sshd
-    forwards to none); ChannelError.
+    `progress` is told each step in a few words. Raises ElsewhereError; ServerError: `jupyter-missing`,
+    `jupyter-failed` (it ended, or did not answer within 180 s), `forward-refused` (a socket was asked
+    for and sshd forwards to none); ChannelError.
     """
     tell = progress or _ignore
-    survey = await search(remote, options, key)
+    survey = await search(remote, options, key, wish)
     if (record := usable_record(survey, options)) is not None:
         try:
             return await _join(remote, options, key, record, tell)
@@ -62,7 +67,7 @@ async def start(
         tell("looking for Jupyter")
         ground = await prepare(remote, options, key)
         plan = await _plan(remote, ground, options, key)
-        record = await _launch(remote, ground, plan, key, passed_over)
+        record = await _launch(remote, ground, plan, key, passed_over, here=wish.here)
         try:
             return await _join(remote, options, key, record, tell)
         except SocketRefusedError:
@@ -114,10 +119,12 @@ async def _join(
     return ready
 
 
-async def _launch(remote: Remote, ground: Ground, plan: Plan, key: str, passed_over: str) -> Record:
+async def _launch(
+    remote: Remote, ground: Ground, plan: Plan, key: str, passed_over: str, *, here: bool
+) -> Record:
     """Start the process under the node's lock; or the record of another one that was quicker.
 
-    `passed_over` is "PID START" of a recorded process that does not count, or empty.
+    `passed_over` is "PID START" of a recorded process that does not count, or empty; `here` is that of Wish.
     """
     server = Server(
         target=plan.target,
@@ -131,6 +138,7 @@ async def _launch(remote: Remote, ground: Ground, plan: Plan, key: str, passed_o
         origin="started",
         log=ground.log,
         user_interface=plan.user_interface,
+        names=ground.names,
     )
     command = shlex.join(plan.arguments)
     report = await run_script(
@@ -147,6 +155,7 @@ async def _launch(remote: Remote, ground: Ground, plan: Plan, key: str, passed_o
         token_name=plan.token_name,
         content=record_tail(Record(server, command, ready=False)),
         passed_over=passed_over,
+        here="1" if here else "",
     )
     if (lock := report.one("locked")) is not None:
         raise ServerError(

@@ -9,7 +9,7 @@ from jtunnel.errors import ServerError
 from jtunnel.jupyter.http import request
 from jtunnel.jupyter.probe import check_access, may_send_token
 from jtunnel.jupyter.script import run_script
-from jtunnel.jupyter.server import NoAnswerError, NobodyListensError, Server, StrangerError
+from jtunnel.jupyter.server import ElsewhereError, NoAnswerError, NobodyListensError, Server, StrangerError
 from jtunnel.remote import Remote
 
 ANSWER_S: Final = 10.0
@@ -38,7 +38,7 @@ async def stop(remote: Remote, server: Server, key: str) -> None:
     """Shut the server down with its kernels; returns when its process has ended.
 
     Removes its socket and our record of it. A server that has ended already is fine. Raises ServerError
-    where it outlives KILL or lives on another node; ChannelError.
+    where it outlives KILL, ElsewhereError and ChannelError.
     """
     promised = False
     try:
@@ -77,11 +77,7 @@ async def end_process(remote: Remote, server: Server, key: str, *, grace_s: int,
         group="1" if group else "",
     )
     if (node := report.one("elsewhere")) is not None:
-        raise ServerError(
-            "server-gone",
-            f"the Jupyter server runs on {server.host}, but this connection reached {node}",
-            f"log in to {server.host} itself to stop it",
-        )
+        raise ElsewhereError(server, node, f"log in to {server.host} itself to stop it", key=key)
     if report.one("ended") is None:
         raise ServerError(
             "jupyter-failed",

@@ -6,15 +6,18 @@ No I/O: `jtunnel.jupyter.script` runs the scripts. A token may go only to an add
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from jtunnel.address import Address, TcpAddress, UnixAddress
 from jtunnel.errors import one_line
-from jtunnel.jupyter.record import Record, RuntimeFile, parse_record, parse_runtime_file
+from jtunnel.jupyter.record import Record, RuntimeFile, node_names, parse_record, parse_runtime_file
 from jtunnel.jupyter.script import Report
+from jtunnel.jupyter.server import Server
 
 LOOPBACK: Final = "127.0.0.1"
 #: Which listening addresses would take a connection to an address, the most exact first.
@@ -31,6 +34,9 @@ class Survey:
     `processes` maps pid → (start time, uid) of those asked for that run. `listeners` maps (address,
     port) → uid; it is None where the remote cannot tell. `sockets` maps paths → proven ours or not.
     `roots` and `homes` are the wanted directory and the home, with symbolic links followed and not.
+    `names` is what else the node is called; `others` are the profile's records on other nodes, newer than
+    the one here. Both are left empty where the server recorded here runs. `boot` names the kernel's run,
+    `-` where it has no name.
     """
 
     node: str
@@ -44,6 +50,21 @@ class Survey:
     token: str
     roots: frozenset[str]
     homes: frozenset[str]
+    names: tuple[str, ...] = ()
+    others: tuple[Record, ...] = ()
+    boot: str = ""
+
+    def is_elsewhere(self, server: Server) -> bool:
+        """It is on another node, as far as names tell, and this is not that one under a new name.
+
+        A renamed machine, or a container that was started anew, has the same boot or shows the process.
+        `ln03` and `ln03.cluster` are one node; their addresses prove nothing, for many may share one.
+        """
+        names = sorted((server.host, self.node), key=len)
+        same_name = names[0] == names[1] or names[1].startswith(f"{names[0]}.")
+        _, _, boot = server.started.partition("@")
+        same_boot = boot not in ("", "-") and boot == self.boot
+        return not (same_name or same_boot or self.runs(server.pid, server.started))
 
     def runs(self, pid: int, started: str) -> bool:
         """That very process was alive, and is ours."""
@@ -102,7 +123,17 @@ def read_survey(report: Report) -> Survey:
         token=(report.data("token") or b"").decode(errors="replace").strip(),
         roots=frozenset(report.all("root")),
         homes=frozenset(report.all("root_home")),
+        names=node_names(report.all("name")),
+        others=tuple(_records(report.all("other"))),
+        boot=report.one("boot") or "",
     )
+
+
+def _records(texts: list[str]) -> Iterator[Record]:
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            if (record := parse_record(bytes.fromhex(text))) is not None:
+                yield record
 
 
 def start_order(started: str) -> float:

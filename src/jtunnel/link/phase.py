@@ -32,6 +32,19 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspected:
+    """The connection does not answer: nothing new goes over it, and another is being made beside it.
+
+    `attempt` and `retry_at` are the other one's; `retry_at` is None while it is tried.
+    """
+
+    connection: Connection
+    error: LinkError
+    attempt: int
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """The next try is at `retry_at` (UTC)."""
 
@@ -47,12 +60,15 @@ class Blocked:
     error: LinkError
 
 
-Phase = Idle | Dialling | Serving | Waiting | Blocked
+Phase = Idle | Dialling | Serving | Suspected | Waiting | Blocked
 
 _FOLLOWERS: Final[Mapping[type[Phase], tuple[type[Phase], ...]]] = {
     Idle: (Dialling,),
     Dialling: (Serving, Waiting, Blocked),
-    Serving: (Waiting,),
+    # Its connection is suspected, or lost.
+    Serving: (Suspected, Waiting, Dialling, Blocked),
+    # It answers again or another took its place (Serving); else it was lost while that was under way.
+    Suspected: (Suspected, Serving, Waiting, Dialling, Blocked),
     Waiting: (Dialling,),
     Blocked: (Dialling,),
 }

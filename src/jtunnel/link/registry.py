@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from jtunnel.errors import LinkError
 from jtunnel.link.life import Link
+from jtunnel.machine.watch import Watch
 from jtunnel.ssh.destination import Destination, Resolved
+from jtunnel.ssh.dialer import Dialer
 from jtunnel.ssh.prompts import Desk
-from jtunnel.ssh.resolve import resolve
 
 
 @dataclass(slots=True)
@@ -25,15 +26,17 @@ class _Entry:
 class Links:
     """Lends links; a link lives while it has users."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, environ: Mapping[str, str]) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, environ: Mapping[str, str], watch: Watch) -> None:
         self._tasks = tasks
         self._environ = environ
+        self._watch = watch
+        self._dialer = Dialer()
         self._entries: dict[tuple[object, ...], _Entry] = {}
 
     async def is_still_for(self, link: Link, destination: Destination) -> bool:
         """Whether ssh_config(5), as it is now, still sends a destination over this link."""
         try:
-            resolved = await resolve(destination, self._environ)
+            resolved = await self._dialer.resolve(destination, self._environ)
         except LinkError:
             return True
         return link.resolved is None or link.resolved.key == resolved.key
@@ -50,11 +53,11 @@ class Links:
         resolved: Resolved | None = None
         # The link itself reports an ssh_config that cannot be read, and reads it again.
         with contextlib.suppress(LinkError):
-            resolved = await resolve(destination, self._environ)
+            resolved = await self._dialer.resolve(destination, self._environ)
         key = (owner, *resolved.key) if resolved else (owner, destination)
         entry = self._entries.get(key)
         if entry is None or entry.link.moved:
-            link = Link(destination, resolved, self._environ, self.lease)
+            link = Link(destination, resolved, self._environ, self.lease, self._watch, self._dialer)
             entry = self._entries[key] = _Entry(link, self._tasks.create_task(link.run()))
         entry.users += 1
         try:

@@ -1,4 +1,7 @@
-"""What happens after a link failed: one pure decision from the kind of failure and the attempt."""
+"""What happens after a try to connect failed: one pure decision from what is known of the failure.
+
+The schedule follows gRPC's and AWS's backoff, and what Wi-Fi needs after a wake.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,47 @@ from typing import Final
 
 from jtunnel.errors import KINDS
 
-#: Seconds between tries at most.
+#: Seconds between tries at most; longer where it has been failing for that many seconds.
 LONGEST_DELAY_S: Final = 30.0
-#: The same for the first tries, about a minute of them: somebody may sit in front of it and wait.
-SOON_DELAY_S: Final = 5.0
-_SOON_ATTEMPTS: Final = 16
+PATIENT_DELAYS: Final = ((3600.0, 300.0), (600.0, 60.0))
+#: The same while somebody waits: a local connection is held, or the old connection is suspected.
+HURRIED_DELAY_S: Final = 3.0
+#: Between the quick tries after a wake or a network gain, and how many there are: Wi-Fi needs up to 15 s.
+BURST_DELAY_S: Final = 1.0
+BURST_TRIES: Final = 15
+#: Between two bursts to one host at least.
+BURST_GAP_S: Final = 10.0
+#: Without a route only an event helps; this is for the event that nobody saw.
+OFFLINE_DELAY_S: Final = 60.0
+#: Before the one more try of a login that was refused, having worked before.
+REFUSED_DELAY_S: Final = 30.0
+#: Tries that one event sets off in many links are spread over so many seconds.
+SPREAD_S: Final = 0.3
 #: A connection that served this long starts the schedule anew when it is lost.
 HEALTHY_AFTER_S: Final = 30.0
 _GROWTH: Final = 1.7
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed try, or the loss of a connection (`attempt` 1 where it was healthy before)."""
+
+    kind: str
+    """The problem's kind, as in the contract."""
+    attempt: int
+    """Failures in a row, from 1."""
+    failing_s: float = 0.0
+    """Seconds since the first of them."""
+    hurried: bool = False
+    """Whether somebody waits for it now."""
+    burst: bool = False
+    """Whether one of the quick tries after a wake or a gain is left."""
+    offline: bool = False
+    """Whether there is no route to the host."""
+    served_before: bool = False
+    """Whether this link has been logged in, so that its keys were good."""
+    tried_again: bool = False
+    """Whether the same refusal came before, and this was its one more try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +62,37 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Wait for a person."""
+    """Wait for a person; with `until_gain`, a change of the network is worth one more try too."""
+
+    until_gain: bool = False
 
 
-def decide(kind: str, attempt: int, fraction: float) -> Retry | Block:
-    """Decide what follows failure number `attempt` (from 1) in a row.
+def decide(failure: Failure, fraction: float) -> Retry | Block:
+    """Decide what follows a failure; `fraction` in [0, 1) is the random part.
 
-    The first try after a loss is immediate; then U(0.5, 1) times min(5 s, later 30 s, 1.7^n). `fraction` in
-    [0, 1) is the random part. Network failures are never given up.
+    Network failures are never given up: at once after a loss, then U(0.5, 1) times min(30 s, 1.7^n),
+    n counting from 0. A refused login that has worked before is tried once more; a host key that
+    changed, once more on another network (captive portals and split DNS show other hosts).
     """
-    if KINDS[kind][0] != "retrying":
-        return Block()
-    if attempt <= 1:
-        return Retry(0.0) if kind == "connection-lost" else Retry(0.5 + fraction / 2)
+    if failure.kind == "auth-failed" and failure.served_before and not failure.tried_again:
+        return Retry(REFUSED_DELAY_S)
+    if KINDS[failure.kind][0] != "retrying":
+        return Block(until_gain=failure.kind == "host-key-changed" and not failure.tried_again)
+    if failure.offline:
+        return Retry(OFFLINE_DELAY_S)
+    if failure.kind == "connection-lost" and failure.attempt <= 1:
+        return Retry(0.0)
+    if failure.burst:
+        return Retry(BURST_DELAY_S)
     # Bounded before the power: a laptop may be offline for months.
-    longest_s = SOON_DELAY_S if attempt <= _SOON_ATTEMPTS else LONGEST_DELAY_S
-    ceiling = min(longest_s, _GROWTH ** min(attempt - 1, 16))
-    return Retry((0.5 + fraction / 2) * ceiling)
+    ceiling_s = min(_longest_delay(failure), _GROWTH ** min(max(failure.attempt, 1) - 1, 16))
+    return Retry((0.5 + fraction / 2) * ceiling_s)
+
+
+def _longest_delay(failure: Failure) -> float:
+    if failure.hurried:
+        return HURRIED_DELAY_S
+    for failing_s, longest_s in PATIENT_DELAYS:
+        if failure.failing_s >= failing_s:
+            return longest_s
+    return LONGEST_DELAY_S

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import asyncssh
 
 
 class ChannelSession(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[bytes]):
-    """Drives an asyncio.Protocol with what a channel delivers.
+    """Drives an asyncio.Protocol with what a channel delivers; `ended` is called when it has come to its end.
 
     asyncssh reports a connection that was aborted as if the channel had been closed in order, so
     a close counts as orderly only after the far side's end of file.
@@ -17,8 +18,9 @@ class ChannelSession(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[byte
 
     channel: Any = None
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.Protocol, ended: Callable[[ChannelSession], None]) -> None:
         self._protocol = protocol
+        self._tell_end = ended
         self._ended = False
 
     def connection_made(self, chan: Any) -> None:
@@ -33,6 +35,7 @@ class ChannelSession(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[byte
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_end(self)
         if self.channel is None:
             return
         if exc is None and not self._ended:

@@ -6,40 +6,60 @@ It never reconnects; what happens after it is lost is its link's affair.
 from __future__ import annotations
 
 import asyncio
-import logging
+import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import asyncssh
 
 from jtunnel.address import Address, TcpAddress
+from jtunnel.changes import Changes
 from jtunnel.errors import ChannelError, LinkError
 from jtunnel.remote import CommandResult, FarEnd
 from jtunnel.ssh import failures
 from jtunnel.ssh.channel import ChannelSession
 from jtunnel.ssh.command import EndlessOutputError, run_to_end
-
-_log = logging.getLogger(__name__)
+from jtunnel.ssh.sockets import Progress, ip_addresses, read_progress
 
 _T = TypeVar("_T")
 
 #: Seconds that an orderly goodbye may take before the socket is simply closed.
 CLOSE_TIMEOUT_S: Final = 1.0
-_SETTLE_DELAY_S: Final = 0.05
-_SETTLE_TIMEOUT_S: Final = 30.0
 
 
 class Connection:
-    """One authenticated SSH connection (`Remote`); `where` names its far side in messages."""
+    """One authenticated SSH connection (`Remote`); `where` names its far side in messages.
 
-    def __init__(self, ssh: asyncssh.SSHClientConnection, where: str, lost: asyncio.Future[Exception | None]):
+    `asked_person`: this login took a password or code from a person, and cannot be repeated without one.
+    `local_address` and `peer_address` are the IP addresses of its own TCP connection; None where that is
+    a jump host's or a ProxyCommand's. `latency_s` is the round trip of the last answered question.
+    """
+
+    def __init__(
+        self,
+        ssh: asyncssh.SSHClientConnection,
+        where: str,
+        lost: asyncio.Future[Exception | None],
+        *,
+        sock: socket.socket | None,
+        jump: Connection | None,
+        asked_person: bool,
+    ) -> None:
         self.ssh = ssh
         self.where = where
+        self.asked_person = asked_person
+        local, peer = ip_addresses(sock) if sock else (None, None)
+        self.local_address: str | None = local
+        self.peer_address: str | None = peer
         self.latency_s: float | None = None
+        self._sock = sock
+        self._jump = jump
         self._lost = lost
         self._commands = asyncio.Lock()
-        self._commands_run = 0
-        self._openings: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._streams: set[ChannelSession] = set()
+        self._stream_ends = Changes()
 
     @property
     def is_lost(self) -> bool:
@@ -49,13 +69,13 @@ class Connection:
     async def wait_lost(self) -> LinkError:
         """Wait until the connection is gone; return why."""
         await asyncio.wait([self._lost])
-        return failures.lost(self.where, self._lost.result())
+        jump = self._jump.where if self._jump is not None and self._jump.is_lost else None
+        return failures.lost(self.where, self._lost.result(), jump)
 
     async def run(
         self, command: str, *, stdin: str = "", timeout_s: float, until: str | None = None
     ) -> CommandResult:
         """See `Remote.run`; also ChannelError `forward-refused` for output without end."""
-        self._commands_run += 1
 
         async def begin() -> asyncssh.SSHClientProcess[bytes]:
             return await self.ssh.create_process(command, encoding=None, request_pty=False)
@@ -78,65 +98,90 @@ class Connection:
 
     async def open(self, target: Address, protocol: asyncio.Protocol) -> FarEnd:
         """See `Opener`; the caller bounds the time. Reading starts in the loop's next turn."""
-        session = ChannelSession(protocol)
-
-        async def connect() -> FarEnd:
-            if isinstance(target, TcpAddress):
-                await self.ssh.create_connection(lambda: session, target.host, target.port)
-            else:
-                await self.ssh.create_unix_connection(lambda: session, target.path)
-            far_end: FarEnd = session.channel
-            return far_end
-
         try:
-            return await self._finished(connect(), _abort_far_end)
+            return await self.open_raw(target, protocol)
         except asyncssh.ChannelOpenError as error:
             if not self._is_open:
                 raise self._lost_channel() from None
             raise failures.channel_failed(target, error) from None
-        except (asyncssh.Error, OSError, AssertionError):  # the last as in `run`
+        except (asyncssh.Error, OSError):
             raise self._lost_channel() from None
+
+    async def open_raw(self, target: Address, protocol: asyncio.Protocol) -> FarEnd:
+        """The same, raising asyncssh.Error and OSError; for the SSH connection over this one."""
+        session = ChannelSession(protocol, self._forget_stream)
+
+        async def connect() -> FarEnd:
+            try:
+                if isinstance(target, TcpAddress):
+                    await self.ssh.create_connection(lambda: session, target.host, target.port)
+                else:
+                    await self.ssh.create_unix_connection(lambda: session, target.path)
+            except BaseException as error:
+                self._forget_stream(session)
+                if isinstance(error, AssertionError):  # as in `run`
+                    raise asyncssh.ConnectionLost("closed meanwhile") from None
+                raise
+            far_end: FarEnd = session.channel
+            return far_end
+
+        self._streams.add(session)
+        return await self._finished(connect(), _abort_far_end)
+
+    async def wait_idle(self) -> None:
+        """Wait until there is no stream, not even one that is being opened; commands do not count."""
+        await self._stream_ends.until(lambda: not self._streams)
+
+    def _forget_stream(self, session: ChannelSession) -> None:
+        self._streams.discard(session)
+        self._stream_ends.notify()
 
     async def _finished(self, opening: Coroutine[Any, Any, _T], discard: Callable[[_T], None]) -> _T:
         """Await an opening that goes on when its caller is cancelled, and is then closed at once.
 
         An opening that is cancelled half-way leaks its channel on the far side (asyncssh issue 823).
         """
-        task = asyncio.get_running_loop().create_task(opening)
-        self._openings.add(task)
-        task.add_done_callback(self._openings.discard)
+        task = self._start(opening)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(lambda late: _discard(late, discard))
             raise
 
-    async def ask(self, timeout_s: float) -> float:
-        """Ask whether the peer still answers (keepalive@openssh.com); return the round trip in seconds.
+    def _start(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-        Raises TimeoutError after `timeout_s`. Any answer counts, a refusal too (RFC 4254 §4).
+    def question(self) -> asyncio.Future[float | None]:
+        """Ask the peer whether it still answers; several questions may be pending.
+
+        The result is the round trip in seconds, whenever the answer comes, or None once the connection
+        is gone; never an exception.
         """
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
-        async with asyncio.timeout(timeout_s):
-            # asyncssh sends such a question only by its own keepalive, which kills the connection.
-            await self.ssh._make_global_request(b"keepalive@openssh.com")  # noqa: SLF001
-        self.latency_s = loop.time() - asked_at
-        return self.latency_s
+        return self._start(self._ask())
 
-    async def settle(self) -> None:
-        """Run one trivial command unless somebody else runs one.
-
-        sshd switches Nagle's algorithm off only when a session begins; until then each new channel
-        costs 40 ms. A server that gives no sessions works all the same.
-        """
-        await asyncio.sleep(_SETTLE_DELAY_S)
-        if self._commands_run:
-            return
+    async def _ask(self) -> float | None:
+        # The loop's own clock may know whole milliseconds only.
+        asked_at = time.monotonic()
         try:
-            await self.run("exit 0", timeout_s=_SETTLE_TIMEOUT_S)
-        except (ChannelError, TimeoutError):
-            _log.debug("%s runs no commands", self.where)
+            # asyncssh sends such a question only by its own keepalive, which kills the connection. Answers
+            # come in the order of the questions, and any counts, a refusal too (RFC 4254 §4).
+            await self.ssh._make_global_request(b"keepalive@openssh.com")  # noqa: SLF001
+        except (asyncssh.Error, OSError, AssertionError):  # the last as in `run`
+            return None
+        latency_s = time.monotonic() - asked_at
+        # asyncssh answers for a connection that is gone; a turn of the loop later that is known here too.
+        await asyncio.sleep(0)
+        if not self._is_open:
+            return None
+        self.latency_s = latency_s
+        return latency_s
+
+    def progress(self) -> Progress | None:
+        """How far the kernel has got with what was sent; None where that is not known."""
+        return None if self._sock is None else read_progress(self._sock)
 
     def abort(self) -> None:
         """Drop the connection at once, without a word to a peer that may not hear."""

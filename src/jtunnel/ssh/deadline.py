@@ -12,11 +12,13 @@ from typing import Self
 class StageClock:
     """Bounds the stages of a task: `async with clock:`, then `clock.enter(stage, seconds)`.
 
-    TimeoutError leaves the block when a stage takes longer than its seconds; `stage` names it.
+    TimeoutError leaves the block when a stage takes longer than its seconds; `stage` names it, and
+    `is_over` tells that error from others.
     """
 
     def __init__(self) -> None:
         self.stage = ""
+        self.seconds = 0.0
         self._timeout = asyncio.timeout(None)
         self._left_s = 0.0
         self._pauses = 0
@@ -24,9 +26,14 @@ class StageClock:
     def enter(self, stage: str, seconds: float) -> None:
         """Begin a stage: the clock starts again at `seconds`."""
         self.stage = stage
-        self._left_s = seconds
+        self.seconds = self._left_s = seconds
         if not self._pauses:
             self._run()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a stage took too long."""
+        return self._timeout.expired()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 import asyncssh
 
 from jtunnel.address import Address, TcpAddress
 from jtunnel.errors import ChannelError, LinkError, one_line
+from jtunnel.ssh.names import NAME_TIMEOUT_S
+from jtunnel.ssh.prompts import Question
 
 _CHECK_HOST = "check the network (VPN?) and the host name"
 
@@ -28,6 +31,17 @@ def unreachable(where: str, error: BaseException) -> LinkError:
     return LinkError("host-unreachable", reason, _CHECK_HOST)
 
 
+def name_failed(name: str, error: BaseException) -> LinkError:
+    """Why the look-up of a host name gave no address; it may give one at the next try."""
+    if isinstance(error, TimeoutError):
+        reason = f"the name {name} was not answered in {NAME_TIMEOUT_S:.0f} s"
+    elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        reason = f"no name server answers for {name}"
+    else:
+        reason = f"the name {name} is not known"
+    return LinkError("host-unreachable", reason, _CHECK_HOST)
+
+
 def stage_timeout(where: str, stage: str, seconds: float) -> LinkError:
     """A stage of the connection took longer than it may."""
     return LinkError(
@@ -35,10 +49,12 @@ def stage_timeout(where: str, stage: str, seconds: float) -> LinkError:
     )
 
 
-def login_failed(where: str, user: str, alias: str, error: BaseException) -> LinkError:
+def login_failed(
+    where: str, user: str, alias: str, error: BaseException, unusable: Sequence[str]
+) -> LinkError:
     """What ended a connection between its first byte and the end of the login."""
-    if isinstance(error, asyncssh.PermissionDenied) or _too_many_failures(error):
-        return auth_failed(where, user, alias)
+    if is_refusal(error):
+        return auth_failed(where, user, alias, unusable)
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.ProtocolError):
         reason = quote(error.reason) or "no common algorithms"
         return LinkError(
@@ -55,19 +71,44 @@ def login_failed(where: str, user: str, alias: str, error: BaseException) -> Lin
     return unreachable(where, error)
 
 
-def auth_failed(where: str, user: str, alias: str) -> LinkError:
-    """The server took none of what was offered."""
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server took none of what was offered; a hang-up says nothing of the kind."""
+    if isinstance(error, asyncssh.PermissionDenied):
+        return True
+    # sshd ends a connection that used up MaxAuthTries with a plain disconnect.
+    return isinstance(error, asyncssh.DisconnectError) and "authentication failures" in error.reason.lower()
+
+
+def auth_failed(where: str, user: str, alias: str, unusable: Sequence[str]) -> LinkError:
+    """The server took none of what was offered; `unusable` says what could not be."""
     return LinkError(
         "auth-failed",
-        f"{where} refused the login of {user}",
+        f"{where} refused the login of {user}" + _listed(unusable),
         f"check user and keys (`ssh -v {alias}`) and identity_files in the profile, then bring it up again",
     )
 
 
-def lost(where: str, error: BaseException | None) -> LinkError:
-    """What ended a connection that served."""
-    if isinstance(error, asyncssh.DisconnectError) and not isinstance(error, asyncssh.ConnectionLost):
+def input_required(where: str, user: str, question: Question, unusable: Sequence[str]) -> LinkError:
+    """The login needs an answer to `question`, and nobody was there."""
+    if question.about:
+        wanted = f"the key {question.about} needs its passphrase, to log in to {where}"
+    else:
+        wanted = f"{where} wants a {question.kind} for {user}" + _listed(unusable)
+    return LinkError("input-required", wanted, "bring the tunnel up in a terminal, and answer there")
+
+
+def lost(where: str, error: BaseException | None, jump: str | None = None) -> LinkError:
+    """What ended a connection that served; `jump` is the jump host that was lost with it."""
+    if jump is not None:
+        reason = f"with its jump host {jump}"
+    elif isinstance(error, asyncssh.ConnectionLost):
+        reason = "the host closed the connection"
+    elif isinstance(error, asyncssh.DisconnectError):
         reason = quote(error.reason)
+    elif isinstance(error, ConnectionResetError) and error.errno:
+        reason = "the connection was reset"
+    elif isinstance(error, TimeoutError):
+        reason = "the connection timed out"
     elif isinstance(error, OSError) and error.errno:
         reason = os.strerror(error.errno).lower()
     else:
@@ -112,6 +153,5 @@ def quote(text: str) -> str:
     return one_line(text)[:200]
 
 
-def _too_many_failures(error: BaseException) -> bool:
-    # sshd ends a connection that used up MaxAuthTries with a plain disconnect.
-    return isinstance(error, asyncssh.DisconnectError) and "authentication failures" in error.reason.lower()
+def _listed(unusable: Sequence[str]) -> str:
+    return "".join(f"; {reason}" for reason in unusable)

@@ -27,12 +27,14 @@ _PASSPHRASE_TRIES: Final = 3
 
 #: Asks a person for the passphrase of a file; None when nobody answers.
 AskPassphrase = Callable[[str], Awaitable[str | None]]
+#: Is told in words which identity file cannot be used.
+Complain = Callable[[str], None]
 
 
 class KeyStore:
     """What a link remembers of its logins: keys that a passphrase has unlocked, by their encrypted text.
 
-    `person_logged_in` says that the last one needed a password or code; neither is kept.
+    `person_logged_in` says that the last one took a password or code from a person; neither is kept.
     """
 
     def __init__(self) -> None:
@@ -58,7 +60,11 @@ class KeyStore:
 
 
 async def offer_keys(
-    resolved: Resolved, environ: Mapping[str, str], store: KeyStore, ask: AskPassphrase
+    resolved: Resolved,
+    environ: Mapping[str, str],
+    store: KeyStore,
+    ask: AskPassphrase,
+    complain: Complain,
 ) -> AsyncIterator[asyncssh.SSHKeyPair]:
     """Yield the keys to try, one after another; the caller stops asking once one is taken."""
     # Named files that do not exist still take the place of the defaults, as in ssh(1). Where only the
@@ -74,9 +80,12 @@ async def offer_keys(
         for pair in matching:
             yield pair
         in_agent = {pair.public_data for pair in held}
+        for path in resolved.identity_files:
+            if path not in files and public.get(path) not in in_agent:
+                complain(f"the key file {path} is missing or unreadable")
         for path in files:
             if public.get(path) not in in_agent:
-                for pair in await _file_keys(path, certificates, store, ask):
+                for pair in await _file_keys(path, certificates, store, ask, complain):
                     yield pair
         if not resolved.option("IdentitiesOnly", False):
             for pair in held:
@@ -111,7 +120,7 @@ class _LockedKeyPair(asyncssh.SSHKeyPair):
 
 
 async def _file_keys(
-    path: str, certificates: list[str], store: KeyStore, ask: AskPassphrase
+    path: str, certificates: list[str], store: KeyStore, ask: AskPassphrase, complain: Complain
 ) -> list[asyncssh.SSHKeyPair]:
     """The key pairs of one file, its certificate first; an unusable file is logged and left out."""
     try:
@@ -135,6 +144,7 @@ async def _file_keys(
         return [_LockedKeyPair(public, cert, unlock) for cert in (*matching, None)]
     except (OSError, ValueError) as error:
         _log.warning("identity file %s cannot be used: %s", path, type(error).__name__)
+        complain(f"the key file {path} holds no usable key")
         return []
 
 

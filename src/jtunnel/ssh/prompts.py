@@ -10,11 +10,15 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question: `message` may have several lines; `echo` says whether the answer may be seen."""
+    """One question: `message` may have several lines; `echo` says whether the answer may be seen.
+
+    `about` is the key file that a passphrase is for.
+    """
 
     kind: Literal["host-key", "passphrase", "password", "code"]
     message: str
     echo: bool = False
+    about: str = ""
 
 
 class Asker(Protocol):

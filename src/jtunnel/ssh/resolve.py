@@ -12,7 +12,7 @@ from jtunnel import paths
 from jtunnel.errors import LinkError
 from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.jumps import jump_destination
-from jtunnel.ssh.own_thread import run_in_own_thread
+from jtunnel.ssh.own_thread import OwnThreads, run_in_own_thread
 from jtunnel.ssh.ssh_config import agent_path, load_options
 
 #: Seconds for reading ssh_config; `Match exec` runs commands of the user's there.
@@ -45,15 +45,21 @@ _NOT_COMPARED: Final = frozenset(
 )
 
 
-async def resolve(destination: Destination, environ: Mapping[str, str]) -> Resolved:
+async def resolve(
+    destination: Destination, environ: Mapping[str, str], threads: OwnThreads | None = None
+) -> Resolved:
     """Read ssh_config(5) for a destination and its jump hosts.
 
-    Reads files and may run `Match exec` commands, in a thread and within RESOLVE_TIMEOUT_S.
-    Raises LinkError `host-unreachable` where the configuration cannot be read.
+    Reads files and may run `Match exec` commands, in a thread and within RESOLVE_TIMEOUT_S; `threads`,
+    of that limit, bounds how many of them hang. Raises LinkError `host-unreachable` where the
+    configuration cannot be read.
     """
+    reading = partial(_resolve, destination, environ, ())
     try:
+        if threads is not None:
+            return await threads.ask(destination, reading)
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            return await run_in_own_thread(partial(_resolve, destination, environ, ()))
+            return await run_in_own_thread(reading)
     except TimeoutError:
         raise LinkError(
             "host-unreachable",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -20,11 +19,14 @@ from jtunnel.changes import Changes
 from jtunnel.config.profile import Forward, Profile
 from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
 from jtunnel.forward.listener import Listener
+from jtunnel.jupyter.server import ElsewhereError
 from jtunnel.link.life import Link, end_if_cancelled
+from jtunnel.link.phase import Blocked, Serving, Waiting
 from jtunnel.link.registry import Links
 from jtunnel.ssh.connection import Connection
-from jtunnel.ssh.destination import Destination
 from jtunnel.ssh.prompts import Desk
+from jtunnel.status import State
+from jtunnel.tunnel.gates import Gates
 from jtunnel.tunnel.phase import (
     Down,
     Linking,
@@ -38,7 +40,9 @@ from jtunnel.tunnel.phase import (
     derive_state,
 )
 from jtunnel.tunnel.server import ServerLife
+from jtunnel.tunnel.story import Story
 from jtunnel.tunnel.targets import try_target
+from jtunnel.tunnel.ways import Ways
 
 #: Seconds before a connection that failed in use, and may be fine, is used again.
 _SECOND_LOOK_S: Final = 1.0
@@ -51,7 +55,13 @@ class Tunnel:
     """One profile that is looked after. `changed` is called whenever its status is another."""
 
     def __init__(
-        self, profile: Profile, links: Links, jupyter_port: int | None, changed: Callable[[], None]
+        self,
+        profile: Profile,
+        links: Links,
+        jupyter_port: int | None,
+        *,
+        changed: Callable[[], None],
+        page: Callable[[], bytes],
     ) -> None:
         self.profile = profile
         self.phase: Phase = Down()
@@ -59,23 +69,28 @@ class Tunnel:
         self.reconnects = 0
         self.desk = Desk()
         self.link: Link | None = None
-        self.server = ServerLife(profile.name, profile.jupyter) if profile.jupyter else None
+        self.server = ServerLife(profile.name, profile.jupyter, profile.host) if profile.jupyter else None
         self.listeners = {forward.name: self._listener(forward) for forward in _local(profile)}
         self.jupyter_port = jupyter_port or 0
         self.jupyter_listener: Listener | None = None
         if self.server:
             self.jupyter_listener = self._listener(
-                Forward("jupyter", "local", TcpAddress("", self.jupyter_port), None)
+                Forward("jupyter", "local", TcpAddress("", self.jupyter_port), None),
+                page if profile.waiting_page else None,
             )
         self._links = links
         self._changed = changed
+        self._gates = Gates(self._all_listeners())
+        self._ways = Ways(profile)
+        self._used: Connection | None = None
         self._woken = asyncio.Event()
         self._steps = Changes()
         self._was_up = False
-        self._state = derive_state(self.phase, None)
+        self._state: State = "down"
+        self._story = Story(profile.name, self._all_listeners())
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": profile.name})
 
-    def _listener(self, forward: Forward) -> Listener:
+    def _listener(self, forward: Forward, page: Callable[[], bytes] | None = None) -> Listener:
         profile = self.profile
         # A channel that does not open may mean a dead link: its keepalive has to find that out first.
         patience_s = profile.keepalive_interval_s * (profile.keepalive_count + 1)
@@ -83,37 +98,36 @@ class Tunnel:
             forward.name,
             forward.listen,
             hold_s=profile.hold_s,
-            changed=lambda: self._changed(),
+            changed=self._listener_changed,
+            page=page,
             open_timeout_s=max(_CHANNEL_TIMEOUT_S, patience_s + _SECOND_LOOK_S),
         )
 
     @property
-    def destination(self) -> Destination:
-        """What the profile says of its connection."""
-        profile = self.profile
-        return Destination(
-            host=profile.host,
-            user=profile.user,
-            port=profile.port,
-            identity_files=profile.identity_files,
-            jump=profile.jump,
-            known_hosts=profile.known_hosts,
-            ssh_config=profile.ssh_config,
-            keepalive_interval_s=profile.keepalive_interval_s,
-            keepalive_count=profile.keepalive_count,
-        )
+    def connection(self) -> Connection | None:
+        """The connection, where it answers."""
+        phase = self.link.phase if self.link else None
+        return phase.connection if isinstance(phase, Serving) else None
 
     @property
-    def connection(self) -> Connection | None:
-        """The live connection, for commands that a person asked for."""
-        phase = self.link.phase if self.link else None
-        return getattr(phase, "connection", None)
+    def state(self) -> tuple[State, JTunnelError | None]:
+        """What a person sees, and the problem behind it."""
+        link_phase = self.link.phase if self.link else None
+        if not self._ways.is_proven and not isinstance(link_phase, Serving):
+            # Whether this way leads anywhere is not yet the person's affair.
+            return derive_state(self.phase, None)
+        is_new = isinstance(link_phase, Serving) and link_phase.connection is not self._used
+        # What was proven over another connection is not proven over this one.
+        phase = Linking() if is_new and not isinstance(self.phase, Down | Stopped) else self.phase
+        return derive_state(phase, link_phase)
 
     def wake(self) -> None:
         """A person wants it: try again at once whatever it waits for, and start a server if need be."""
         self._woken.set()
+        self._ways.allow()
         if self.server and not isinstance(self.phase, Up):
-            self.server.allow_start()
+            is_elsewhere = isinstance(self.phase, Stopped) and isinstance(self.phase.error, ElsewhereError)
+            self.server.allow_start(here=is_elsewhere)
         if self.link:
             self.link.retry_now()
         if isinstance(self.phase, Stopped):
@@ -153,11 +167,12 @@ class Tunnel:
                 await self._open_listeners(stack)
                 owner = None if self.profile.share else self.profile.name
                 while True:
-                    async with self._links.lease(self.destination, self.desk, owner=owner) as link:
+                    async with self._links.lease(self._ways.destination, self.desk, owner=owner) as link:
                         self.link = link
                         await self._live_on(link)
         finally:
-            self.link = None
+            self.link = self._used = None
+            self._ways.forget()
             if self.server:
                 self.server.forget()
             for listener in self._all_listeners():
@@ -183,20 +198,28 @@ class Tunnel:
             await self._stop(errors[0])
 
     async def _live_on(self, link: Link) -> None:
-        """Use one connection of a link after another; return when ssh_config leads elsewhere now."""
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(self._follow_link(link))
-            endings = [tasks.create_task(self._use_all(link)), tasks.create_task(link.wait_moved())]
-            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-            for task in (following, *endings):
-                task.cancel()
+        """Use one connection of a link after another; return when another way is to be taken."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(self._follow_link(link))
+                endings = [
+                    tasks.create_task(ending)
+                    for ending in (self._use_all(link), link.wait_moved(), self._ways.wait_moved())
+                ]
+                await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+                for task in (following, *endings):
+                    task.cancel()
+        finally:
+            self._used = None
+            self._gates.hold_every()
+            link.hasten(self, waits=False)
 
     async def _use_all(self, link: Link) -> None:
         await self._use(await link.serving(), link)
         while True:
             connection = await link.serving()
             # Others may share it by an alias that still leads there, while this one's does not.
-            if not await self._links.is_still_for(link, self.destination):
+            if not await self._links.is_still_for(link, self._ways.destination):
                 return
             await self._use(connection, link)
 
@@ -204,39 +227,55 @@ class Tunnel:
         seen = -1
         while True:
             seen = await link.changes.wait(seen)
+            self._hasten()
+            if not self._ways.is_proven and isinstance(link.phase, Waiting | Blocked):
+                self._ways.give_up()
             self._report()
 
     async def _use(self, connection: Connection, link: Link) -> None:
         """Work on one connection until it is lost."""
+        self._used = connection
         if self._was_up:
             self.reconnects += 1
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(self._serve(connection, link))
-            await link.left(connection)
+            while await self._gates.hold_while_suspected(connection, link):
+                if self.jupyter_listener:
+                    # It may have gone meanwhile: `up` says that it answers.
+                    self.jupyter_listener.failed.set()
             work.cancel()
-        for listener in self._all_listeners():
-            listener.hold()
         if not isinstance(self.phase, Stopped):
             self._enter(Linking())
 
     async def _serve(self, connection: Connection, link: Link) -> None:
         for forward in _local(self.profile):
             assert forward.target is not None
-            self.listeners[forward.name].serve(functools.partial(connection.open, forward.target))
+            self._gates.open(self.listeners[forward.name], connection, link, forward.target)
         while True:
             try:
                 if isinstance(self.phase, Stopped):
                     await self._stop(self.phase.error)
                 await self._prove_targets(connection)
                 while True:
-                    await self._bring_up(connection)
-                    await self._stay_up(connection)
+                    await self._bring_up(connection, link)
+                    await self._stay_up(connection, link)
             except (ServerError, ChannelError) as error:
+                if self._goes_elsewhere(error, link):
+                    await asyncio.Event().wait()
                 if error.kind == "connection-lost":
-                    link.suspect(error.message)
+                    link.suspect(error.message, connection)
                     await asyncio.sleep(_SECOND_LOOK_S)
                 else:
                     await self._stop(error)
+
+    def _goes_elsewhere(self, error: JTunnelError, link: Link) -> bool:
+        """Whether another link is taken, to the node that the server lives on."""
+        if not isinstance(error, ElsewhereError) or link.resolved is None:
+            return False
+        is_new = self._ways.go_to((error.node, *error.names), link.resolved.user)
+        if is_new:
+            self._log.info("%s: going there", error.message)
+        return is_new
 
     async def _prove_targets(self, connection: Connection) -> None:
         """Try the target of each forward: one that is forbidden is found before anything is started."""
@@ -250,22 +289,24 @@ class Tunnel:
             if (refusal := trial.result()) is not None:
                 raise refusal
 
-    async def _bring_up(self, connection: Connection) -> None:
+    async def _bring_up(self, connection: Connection, link: Link) -> None:
         if self.server and self.jupyter_listener:
             self._enter(Searching())
             target = await self.server.bring_up(
                 connection, lambda step: self._enter(Starting(step)), self._changed
             )
             self.jupyter_listener.problem = None
-            self.jupyter_listener.serve(functools.partial(connection.open, target))
-        self._was_up = True
+            self._gates.open(self.jupyter_listener, connection, link, target)
+        self._was_up = self._ways.is_proven = True
         self._enter(Up())
 
-    async def _stay_up(self, connection: Connection) -> None:
+    async def _stay_up(self, connection: Connection, link: Link) -> None:
         """Return when Jupyter has stopped answering; without Jupyter, never."""
         if self.server and self.jupyter_listener:
             await self.server.wait_failed(connection, self.jupyter_listener, self._changed)
-            self.jupyter_listener.hold()
+            # Over a connection that does not answer nobody does.
+            await link.changes.until(lambda: not link.suspects(connection))
+            self._gates.hold(self.jupyter_listener)
         else:
             await asyncio.Event().wait()
 
@@ -276,10 +317,10 @@ class Tunnel:
             self._enter(Stopped(error))
         if self.jupyter_listener and error.kind == "server-gone":
             # JupyterLab must see that its kernels are gone, not wait for them.
-            self.jupyter_listener.refuse()
+            self._gates.refuse(self.jupyter_listener)
         await self._woken.wait()
         if self.jupyter_listener:
-            self.jupyter_listener.hold()
+            self._gates.hold(self.jupyter_listener)
 
     def _all_listeners(self) -> list[Listener]:
         first = [self.jupyter_listener] if self.jupyter_listener else []
@@ -291,15 +332,25 @@ class Tunnel:
         self._steps.notify()
         self._report()
 
+    def _listener_changed(self) -> None:
+        self._hasten()
+        self._changed()
+
+    def _hasten(self) -> None:
+        """Tell the link whether anybody waits for it here."""
+        if self.link is not None:
+            waits = not isinstance(self.link.phase, Serving) and any(
+                listener.stats.held for listener in self._all_listeners()
+            )
+            self.link.hasten(self, waits=waits)
+
     def _report(self) -> None:
         """Note a change of state, with its time, in the log; tell the board in any case."""
-        state, error = derive_state(self.phase, self.link.phase if self.link else None)
-        if state != self._state[0]:
-            self.since = datetime.now(UTC)
-        if (state, error and error.message) != (self._state[0], self._state[1] and self._state[1].message):
-            level = logging.WARNING if state == "blocked" else logging.INFO
-            self._log.log(level, "%s%s", state, f": {error}" if error else "")
-        self._state = (state, error)
+        state, error = self.state
+        now = datetime.now(UTC)
+        if state != self._state:
+            self._state, self.since = state, now
+        self._story.tell(state, error, now)
         self._changed()
 
 

@@ -82,7 +82,11 @@ def derive_state(phase: Phase, link_phase: link.Phase | None) -> tuple[State, JT
     match link_phase:
         case link.Blocked(error):
             return "blocked", error
-        case link.Waiting(error=error) | link.Dialling(error=JTunnelError() as error):
+        case (
+            link.Waiting(error=error)
+            | link.Suspected(error=error)
+            | link.Dialling(error=JTunnelError() as error)
+        ):
             return "retrying", error
         case link.Serving():
             if isinstance(phase, Up):

@@ -10,7 +10,6 @@ from jtunnel.forward.listener import Listener
 from jtunnel.link import phase as link
 from jtunnel.status import ForwardStatus, JupyterStatus, Problem, TunnelStatus
 from jtunnel.tunnel.life import Tunnel
-from jtunnel.tunnel.phase import derive_state
 
 _LATER: Problem = {
     "kind": "forward-refused",
@@ -24,8 +23,9 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
     profile, used = tunnel.profile, tunnel.link
     phase = used.phase if used else None
     resolved = used.resolved if used else None
-    state, error = derive_state(tunnel.phase, phase)
+    state, error = tunnel.state
     connection = tunnel.connection
+    retry_at = phase.retry_at if isinstance(phase, link.Waiting | link.Suspected) else None
     latency_s = connection.latency_s if connection else None
     return {
         "name": profile.name,
@@ -39,8 +39,8 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
         "user": resolved.user if resolved else profile.user,
         "port": resolved.port if resolved else profile.port,
         "via": list(resolved.via) if resolved else [],
-        "attempt": phase.attempt if isinstance(phase, link.Waiting | link.Dialling) else 0,
-        "retry_at": format_time(phase.retry_at) if isinstance(phase, link.Waiting) else None,
+        "attempt": phase.attempt if isinstance(phase, link.Waiting | link.Dialling | link.Suspected) else 0,
+        "retry_at": None if retry_at is None else format_time(retry_at),
         "reconnects": tunnel.reconnects,
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
         "problem": _problem(error, profile.name),

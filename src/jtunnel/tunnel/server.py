@@ -16,8 +16,9 @@ from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ChannelError, ServerError
 from jtunnel.forward.listener import Listener
 from jtunnel.jupyter.find import find
-from jtunnel.jupyter.probe import Answer, probe
-from jtunnel.jupyter.server import Server
+from jtunnel.jupyter.probe import Answer, is_still_there, probe
+from jtunnel.jupyter.search import Wish
+from jtunnel.jupyter.server import ElsewhereError, Server
 from jtunnel.jupyter.start import start
 from jtunnel.remote import Remote
 from jtunnel.status import JupyterState
@@ -25,28 +26,40 @@ from jtunnel.status import JupyterState
 #: Seconds between questions to a server that is up; asking does not count as activity there.
 PROBE_INTERVAL_S: Final = 30.0
 _PROBE_TIMEOUT_S: Final = 15.0
+#: Seconds for the short way back to a server that is known, before it is searched for.
+_RETURN_TIMEOUT_S: Final = 10.0
 
 
 class ServerLife:
-    """Which server a tunnel uses, and what is known of it."""
+    """Which server a tunnel uses, and what is known of it; `alias` is what a person calls its host."""
 
-    def __init__(self, name: str, options: JupyterOptions) -> None:
+    def __init__(self, name: str, options: JupyterOptions, alias: str = "") -> None:
         self.state: JupyterState = "searching"
         self.current: Server | None = None
         self.answer: Answer | None = None
         self._name = name
         self._options = options
+        self._alias = alias
         self._may_start = True
+        self._here = False
+        self._proven: Server | None = None
+        self._doubted_on: Remote | None = None
+        self._is_fresh = False
 
-    def allow_start(self) -> None:
-        """Let the next search start a new server where the last one is gone."""
+    def allow_start(self, *, here: bool = False) -> None:
+        """Let the next search start a new server where the last one is gone.
+
+        With `here`, also where that lives on another node than the connection leads to.
+        """
         self._may_start = True
+        self._here = here
 
     def forget(self) -> None:
         """Know of no server any more: its tunnel is not wanted now."""
         self.state = "searching"
-        self.current = self.answer = None
+        self.current = self.answer = self._proven = None
         self._may_start = True
+        self._here = False
 
     def url(self, port: int, *, token: bool) -> str:
         """The server's address at the local `port`, always spelled `localhost`: cookies depend on it."""
@@ -60,21 +73,28 @@ class ServerLife:
         """Find the server, or start one, and prove that it answers; return where it listens.
 
         A server that was there and is gone is not started anew, since its kernels are lost: a
-        person decides. Raises ServerError and ChannelError.
+        person decides. Raises ElsewhereError, other ServerErrors and ChannelError.
         """
         self.state = "searching"
         changed()
-        server = await self._find(remote)
-        if server is None or not server.answering:
-            # One that is there and does not answer is waited for; it may be starting.
-            self.state = "not-answering" if self.current else "starting"
-            starting("starting")
-            server = await start(remote, self._options, self._name, starting)
-        self.current = server
-        await self.check(remote)
-        self._may_start = False
+        server = self._proven if remote is not self._doubted_on else None
+        if server and await is_still_there(remote, server, timeout_s=_RETURN_TIMEOUT_S):
+            # Who waits is served before all else is asked.
+            self._is_fresh = False
+        else:
+            self._proven = None
+            server = self.current = await self._find_or_start(remote, starting)
+            await self.check(remote)
+            self._proven = server
+            self._doubted_on = None
+            self._is_fresh = True
+        self._may_start = self._here = False
         self.state = "ready"
         return server.target
+
+    @property
+    def _wish(self) -> Wish:
+        return Wish(self.current, self._here, self._alias)
 
     async def check(self, remote: Remote) -> None:
         """Ask the server once more; raises ServerError or ChannelError where it is not the one it was."""
@@ -84,17 +104,21 @@ class ServerLife:
     async def wait_failed(self, remote: Remote, listener: Listener, changed: Callable[[], None]) -> None:
         """Ask again and again; return when the server has not answered.
 
-        A connection that could not be opened through the listener is a reason to ask at once.
+        A connection that could not be opened through the listener is a reason to ask at once, and so is
+        an answer from before the connection was lost.
         """
         assert self.current is not None
         while True:
             listener.failed.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_INTERVAL_S):
+                async with asyncio.timeout(PROBE_INTERVAL_S if self._is_fresh else 0):
                     await listener.failed.wait()
+            self._is_fresh = True
             try:
                 answer = await probe(remote, self.current, timeout_s=_PROBE_TIMEOUT_S)
             except (ServerError, ChannelError):
+                # On another connection it may have been that, and not the server.
+                self._doubted_on = remote
                 self.state = "not-answering"
                 changed()
                 return
@@ -102,12 +126,24 @@ class ServerLife:
                 self.answer = answer
                 changed()
 
+    async def _find_or_start(self, remote: Remote, starting: Callable[[str], None]) -> Server:
+        server = await self._find(remote)
+        if server is not None and server.answering:
+            return server
+        # One that is there and does not answer is waited for; it may be starting.
+        self.state = "not-answering" if self.current else "starting"
+        starting("starting")
+        return await start(remote, self._options, self._name, starting, self._wish)
+
     async def _find(self, remote: Remote) -> Server | None:
         """The server to use, or None where one is to be started; raises `server-gone` where neither."""
         missing: ServerError | None = None
         server: Server | None = None
         try:
-            server = await find(remote, self._options, self._name)
+            server = await find(remote, self._options, self._name, self._wish)
+        except ElsewhereError:
+            self.state = "not-answering"
+            raise
         except ServerError as error:
             if error.kind != "jupyter-missing":
                 raise

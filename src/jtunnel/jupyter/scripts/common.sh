@@ -1,13 +1,14 @@
 # What every script needs: names of places, and facts about processes, sockets and files, one a line.
 # Only make_state_dir and choose_run_dir make anything. POSIX sh; works without /proc too. Expects $key, a file name.
 
-unset node state run record log token_file refusal boot
+unset node state run record preferred log token_file refusal boot
 proc=${jtunnel_proc:-/proc}
 uid=$(id -u)
 node=$(uname -n)
 state=${XDG_DATA_HOME:-$HOME/.local/share}/jtunnel
 run=/tmp/jtunnel-$uid
 record=$state/$key@$node.json
+preferred=$state/$key@$node.preferred
 log=$state/$key@$node.log
 token_file=$state/$key.token
 refusal=$state/no-sockets@$node
@@ -77,6 +78,26 @@ say_socket() {
     set -- $(LC_ALL=C ls -ldn "${s_path%/*}/") && say socket "$s_mode" "$s_owner" "$1" "$3" "$s_path"
 }
 
+# say_names: what else this node is called: its full name, for which DNS may take its time, and the address
+# that the login came to, as sshd tells it.
+say_names() {
+    set -- $SSH_CONNECTION
+    [ -z "$3" ] || say name "$3"
+    # Elsewhere -f may be taken for a name to give the machine.
+    case $(uname) in Linux | Darwin | *BSD) ;; *) return ;; esac
+    command -v hostname >/dev/null || return
+    n_full=$(
+        hostname -f 2>/dev/null &
+        n_left=10
+        while process_facts $! && [ "$n_left" -gt 0 ]; do
+            n_left=$((n_left - 1))
+            nap
+        done
+        kill -KILL $! 2>/dev/null
+    )
+    [ -z "$n_full" ] || [ "$n_full" = "$node" ] || say name "$n_full"
+}
+
 # Every listening TCP port and its owner's uid; where only lsof can tell, those of this user.
 say_listeners() {
     if [ -r "$proc/net/tcp" ]; then
@@ -119,6 +140,7 @@ say_runtime_files() {
 
 say_machine() {
     say node "$node"
+    say boot "$boot"
     say uid "$uid"
     say log "$log"
 }
@@ -130,6 +152,18 @@ say_record() {
     say_process "$(field pid)"
     r_sock=$(field sock)
     [ -z "$r_sock" ] || say_socket "$r_sock"
+}
+
+# say_other_records: those of this profile on other nodes that share this home, the newest first; not those
+# that are older than the record of this node, or than the day a person preferred this node.
+say_other_records() {
+    ls -t "$state/$key"@*.json "$preferred" 2>/dev/null | head -n 8 | (
+        o_own=$record
+        while IFS= read -r record && [ "$record" != "$o_own" ] && [ "$record" != "$preferred" ]; do
+            say other "$(hex <"$record")"
+            say_process "$(field pid)"
+        done
+    )
 }
 
 # expand_root: makes $root absolute; `~` is the remote home, and where other relative paths begin.

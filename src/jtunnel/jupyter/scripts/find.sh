@@ -1,4 +1,5 @@
-# All that find() wants to know, in one go. Changes nothing. Expects $root.
+# All that find() wants to know, in one go. Changes nothing. Expects $root and $pid ('' or that of a process to
+# look up besides).
 
 main() {
     expand_root
@@ -8,6 +9,11 @@ main() {
     say root_home "$HOME"
     say root_home "$(cd "$HOME" 2>/dev/null && pwd -P)"
     say_record
+    say_process "$pid"
+    recorded_runs || {
+        say_names
+        say_other_records
+    }
     say_runtime_files
     say_listeners
 }

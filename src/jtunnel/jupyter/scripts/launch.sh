@@ -1,7 +1,8 @@
 # Starts one detached process under a lock, and writes its record; knows nothing of Jupyter but how it
 # is told its token. Expects $arguments (quoted words), $environment_name (what prepare.sh may have left),
 # $interpreter ('' if unknown), $reset (Python), $root, $token, $token_name (JUPYTER_TOKEN_FILE or JUPYTER_TOKEN), $content (the record, without its
-# first lines), $passed_over ("PID START" of a recorded process that does not count).
+# first lines), $passed_over ("PID START" of a recorded process that does not count), $here (1 where a person
+# prefers this node to another that has a server of this profile, or '').
 
 # take_lock: a symbolic link is made at once or not at all, and its text names the holder.
 take_lock() {
@@ -73,6 +74,7 @@ begin() {
     process_facts "$l_pid"
     if printf '{\n "pid": %s,\n "started": "%s",\n%s\n' "$l_pid" "$p_start" "$content" >"$record.$$" &&
         mv -f "$record.$$" "$record"; then
+        [ -z "$here" ] || : >"$preferred"
         say launched "$l_pid" "$p_start"
     else
         kill -KILL "$l_pid"

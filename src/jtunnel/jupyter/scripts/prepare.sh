@@ -41,6 +41,21 @@ interpreter_of() {
     [ -x "$interpreter" ] || interpreter=''
 }
 
+# say_settings: the directory of a Jupyter config file that sets tornado_settings.
+say_settings() (
+    set -f
+    IFS=:
+    set -- "$root" "${JUPYTER_CONFIG_DIR:-$HOME/.jupyter}" "${XDG_CONFIG_HOME:-$HOME/.config}/jupyter" \
+        "$HOME/Library/Application Support/Jupyter" "$HOME/.local/etc/jupyter" "${interpreter%/bin/*}/etc/jupyter" \
+        /usr/local/etc/jupyter /etc/jupyter $JUPYTER_CONFIG_PATH
+    set +f
+    unset IFS
+    for s_dir in "$@"; do
+        grep -q -s -e '^[^#]*tornado_settings' "$s_dir"/jupyter*config.py "$s_dir"/jupyter*config.json \
+            "$s_dir"/jupyter*config.d/*.json && say tornado_settings "$s_dir" && return
+    done
+)
+
 # try_names PLACE: a name that is found and that brings a Jupyter, as far as its Python can tell.
 try_names() {
     for t_name in "$program" $others; do
@@ -57,6 +72,7 @@ try_names() {
         say place "$1"
         say interpreter "$interpreter"
         [ -z "$t_versions" ] || say "$t_versions"
+        say_settings
         return 0
     done
     return 1
@@ -64,9 +80,9 @@ try_names() {
 
 in_login_environment() (
     # What is read may hold any name, ours too.
-    set -- "$program" "$others" "$versions"
+    set -- "$program" "$others" "$versions" "$root"
     . "$environment"
-    program=$1 others=$2 versions=$3
+    program=$1 others=$2 versions=$3 root=$4
     try_names login
 )
 
@@ -119,6 +135,7 @@ main() {
     expand_root
     say_machine
     say run "$run_kind" "$run"
+    say_names
     say shell "${SHELL:-/bin/sh}"
     # Not for good: sshd's configuration may have changed since.
     [ -z "$(find "$refusal" -prune -mtime -7 2>/dev/null)" ] || say sockets refused

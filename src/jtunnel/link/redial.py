@@ -1,0 +1,236 @@
+"""From no connection to one: tries, waits as `retry` decides, a second try beside one that is slow.
+
+It makes no connection itself; it is told how. What it is doing is shown as phases of the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from jtunnel.errors import KINDS, LinkError
+from jtunnel.link import retry
+from jtunnel.link.phase import Blocked, Dialling, Waiting
+from jtunnel.ssh.connection import Connection
+
+#: What it is doing.
+Step = Dialling | Waiting | Blocked
+
+#: Tries under way at once: an older one may hang in a network that is no more.
+_ABREAST = 2
+
+
+class Redial:
+    """The tries of one link, counted over all its connections.
+
+    `connect` makes one try and raises LinkError; `show` is told each step; `is_offline` says whether
+    there is no route now; `may_race` whether a second try may run beside the first: never where both
+    might ask a person.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        show: Callable[[Step], None],
+        *,
+        is_offline: Callable[[], bool],
+        may_race: Callable[[], bool],
+    ) -> None:
+        self.hurried = False
+        """Whether a try is to start every few seconds; kept true while the old connection is suspected."""
+        self._connect = connect
+        self._show = show
+        self._is_offline = is_offline
+        self._may_race = may_race
+        self._waiting_users: set[object] = set()
+        self._attempt = 0
+        self._failing_since: float | None = None
+        self._served_before = False
+        self._refusal: str | None = None
+        self._burst_left = 0
+        self._burst_at: float | None = None
+        self._stirred = asyncio.Event()
+        self._nudged = False
+        self._anew = False
+
+    async def run(self, error: LinkError | None) -> Connection:
+        """Dial until there is a connection; `error` is why there is none, None where none was tried."""
+        self._nudged = self._anew = False
+        if error is not None:
+            error = await self._pause(error)
+        while True:
+            self._show(Dialling(self._attempt, error))
+            try:
+                connection = await self._try()
+            except LinkError as failure:
+                error = await self._pause(failure)
+            else:
+                self._served_before = True
+                self._refusal = None
+                self._burst_left = 0
+                return connection
+
+    def hasten(self, user: object, *, waits: bool) -> None:
+        """Somebody waits for a connection, or does so no longer."""
+        if waits:
+            self._waiting_users.add(user)
+            self._stirred.set()
+        else:
+            self._waiting_users.discard(user)
+
+    def nudge(self, *, burst: bool) -> None:
+        """The network may work now: try at once and, with `burst`, some quick times more."""
+        now = asyncio.get_running_loop().time()
+        if burst and (self._burst_at is None or now - self._burst_at >= retry.BURST_GAP_S):
+            self._burst_left, self._burst_at = retry.BURST_TRIES, now
+        self._nudged = True
+        self._stirred.set()
+
+    def start_anew(self) -> None:
+        """A person asks for it: whatever has failed before does not count."""
+        self.forget_failures()
+        self._refusal = None
+        self._anew = True
+        self._stirred.set()
+
+    async def wait_anew(self) -> None:
+        """Wait until a person asks."""
+        self._anew = False
+        await self._wait_unblocked(until_gain=False)
+        self._anew = False
+
+    def forget_failures(self) -> None:
+        """The connection was healthy: the next failure is the first."""
+        self._attempt = 0
+        self._failing_since = None
+
+    @property
+    def _is_hurried(self) -> bool:
+        return self.hurried or bool(self._waiting_users)
+
+    async def _pause(self, error: LinkError) -> LinkError | None:
+        """Wait as `retry` decides; return the error, or None where a person started anew."""
+        loop = asyncio.get_running_loop()
+        self._attempt += 1
+        if self._failing_since is None:
+            self._failing_since = loop.time()
+        failure = retry.Failure(
+            error.kind,
+            self._attempt,
+            failing_s=loop.time() - self._failing_since,
+            hurried=self._is_hurried,
+            burst=self._burst_left > 0,
+            offline=self._is_offline(),
+            served_before=self._served_before,
+            tried_again=self._refusal == error.kind,
+        )
+        self._burst_left = max(0, self._burst_left - 1)
+        decision = retry.decide(failure, random.random())  # noqa: S311
+        is_network = KINDS[error.kind][0] == "retrying"
+        if not is_network:
+            self._refusal = error.kind
+        if isinstance(decision, retry.Block):
+            self._show(Blocked(error))
+            await self._wait_unblocked(until_gain=decision.until_gain)
+        elif decision.delay_s > 0:
+            self._show(self._waiting(error, decision.delay_s))
+            await self._wait(error, decision.delay_s, may_hurry=is_network and not failure.offline)
+        anew, self._anew = self._anew, False
+        return None if anew else error
+
+    def _waiting(self, error: LinkError, delay_s: float) -> Waiting:
+        return Waiting(self._attempt, error, datetime.now(UTC) + timedelta(seconds=delay_s))
+
+    async def _wait_unblocked(self, *, until_gain: bool) -> None:
+        self._nudged = False
+        while not (self._anew or (until_gain and self._nudged)):
+            self._stirred.clear()
+            await self._stirred.wait()
+        self._nudged = False
+
+    async def _wait(self, error: LinkError, delay_s: float, *, may_hurry: bool) -> None:
+        """Sleep until the next try: an event, or somebody who begins to wait, brings it nearer."""
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        ends_at = began_at + delay_s
+        while not self._anew and (left_s := ends_at - loop.time()) > 0:
+            if self._nudged:
+                self._nudged = False
+                # One event wakes many links.
+                await asyncio.sleep(random.random() * retry.SPREAD_S)  # noqa: S311
+                return
+            if may_hurry and self._is_hurried and ends_at > began_at + retry.HURRIED_DELAY_S:
+                ends_at = began_at + retry.HURRIED_DELAY_S
+                self._show(self._waiting(error, max(0.0, ends_at - loop.time())))
+                continue
+            self._stirred.clear()
+            await asyncio.wait([waiter := asyncio.ensure_future(self._stirred.wait())], timeout=left_s)
+            waiter.cancel()
+
+    async def _try(self) -> Connection:
+        """One try, and where it is slow another beside it: raises the last LinkError of all."""
+        tries: list[asyncio.Task[Connection]] = []
+        error: LinkError | None = None
+        try:
+            while True:
+                tries.append(asyncio.ensure_future(self._connect_now()))
+                await self._wait_for_one(tries)
+                while (ended := next((task for task in tries if task.done()), None)) is not None:
+                    try:
+                        return await _take(tries, ended)
+                    except LinkError as failure:
+                        error = _worse(error, failure)
+                    if not tries:
+                        raise error
+                    await self._wait_for_one(tries)
+                if len(tries) == _ABREAST:
+                    await end_tries([tries.pop(0)])
+        finally:
+            await end_tries(tries)
+
+    async def _connect_now(self) -> Connection:
+        return await self._connect()
+
+    async def _wait_for_one(self, tries: list[asyncio.Task[Connection]]) -> None:
+        """Return when a try has ended, or when it is time for a fresh one."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + retry.HURRIED_DELAY_S
+        while True:
+            self._stirred.clear()
+            stirred = asyncio.ensure_future(self._stirred.wait())
+            is_timed = self._is_hurried and self._may_race()
+            timeout_s = max(0.0, until - loop.time()) if is_timed else None
+            await asyncio.wait([*tries, stirred], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            stirred.cancel()
+            if any(task.done() for task in tries):
+                return
+            if (self._nudged or (is_timed and loop.time() >= until)) and self._may_race():
+                self._nudged = False
+                return
+            self._nudged = False
+
+
+async def _take(tries: list[asyncio.Task[Connection]], ended: asyncio.Task[Connection]) -> Connection:
+    """The result of a try that has ended, which is taken out of the list."""
+    tries.remove(ended)
+    return ended.result()
+
+
+def _worse(first: LinkError | None, second: LinkError) -> LinkError:
+    """The one that a person has to hear: what the network did to the other try says less."""
+    if first is not None and KINDS[second.kind][0] == "retrying":
+        return first
+    return second
+
+
+async def end_tries(tries: Sequence[asyncio.Future[Connection]]) -> None:
+    """Cancel tries that are not needed any more; one that has just succeeded is dropped."""
+    for task in tries:
+        task.cancel()
+    if tries:
+        await asyncio.wait(tries)
+    for task in tries:
+        if not task.cancelled() and task.exception() is None:
+            task.result().abort()

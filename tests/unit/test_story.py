@@ -1,0 +1,71 @@
+"""The log of a tunnel: each change once, and at the end of an outage what it cost."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from jtunnel.errors import LinkError
+from jtunnel.forward.listener import Listener
+from jtunnel.status import State
+from jtunnel.tunnel.story import Story
+
+LOST = LinkError("connection-lost", "gpu-box has not answered for 12 s")
+REFUSED = LinkError("host-unreachable", "gpu-box refuses connections", "check the network")
+BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+
+@dataclass
+class Stats:
+    """The two counts that matter."""
+
+    served_held: int = 0
+    cut: int = 0
+
+
+@dataclass
+class Forwarded:
+    """Stands for a listener."""
+
+    stats: Stats = field(default_factory=Stats)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return lines
+
+
+def test_an_outage_is_told_from_its_cause_to_its_cost(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    forwarded = Forwarded()
+    story = Story("gpu", [cast("Listener", forwarded)])
+    seconds = 0.0
+
+    def tell(state: State, error: LinkError | None, after_s: float) -> list[str]:
+        nonlocal seconds
+        seconds += after_s
+        story.tell(state, error, BEGIN + timedelta(seconds=seconds))
+        return told(caplog)
+
+    assert tell("connecting", None, 0) == ["connecting"]
+    assert tell("up", None, 1) == ["up"]
+    assert tell("up", None, 1) == []
+    assert tell("retrying", LOST, 60) == ["lost, retrying: gpu-box has not answered for 12 s"]
+    assert tell("retrying", LOST, 1) == []
+    assert tell("retrying", REFUSED, 1) == ["retrying: gpu-box refuses connections; check the network"]
+    assert tell("connecting", None, 20) == ["connecting"]
+    forwarded.stats = Stats(served_held=3, cut=1)
+    assert tell("up", None, 1) == [
+        "up again after 23 s, 3 waiting connections served, 1 established one reset"
+    ]
+    assert tell("retrying", LOST, 9) == ["lost, retrying: gpu-box has not answered for 12 s"]
+    assert tell("up", None, 0.44) == ["up again after 0.4 s, no established one reset"]
+    assert tell("retrying", LOST, 9) != []
+    assert tell("up", None, 7805) == ["up again after 2 h 10 min, no established one reset"]
+    assert tell("down", None, 1) == ["down"]
+    assert tell("up", None, 1) == ["up"]
