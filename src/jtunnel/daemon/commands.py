@@ -92,19 +92,12 @@ class Commands:
     async def page(self, name: str) -> dict[str, Any]:
         """A page that takes a browser there; the address in the answer has no token.
 
-        While the tunnel is lost the browser waits at the listener, which serves nobody before the
-        server is proven again.
+        Of a tunnel that is lost and comes back by itself, a browser may be there already: it is held.
         """
-        tunnel = self._manager.tunnel(name)
-        server = tunnel.server
-        if tunnel.state[0] == "retrying" and server is not None and server.current is not None:
-            address = server.url(tunnel.jupyter_port, token=True)
-            return {
-                "path": self._pages.write(address),
-                "url": server.url(tunnel.jupyter_port, token=False),
-            }
-        path = self._pages.write(await self._proven_url(name))
-        return {"path": path, "url": self._url(name, token=False)}
+        waits = self._is_awaited(name)
+        url = self._known_url(name, token=True) if waits else await self._proven_url(name)
+        path = self._pages.write(url, waits=waits)
+        return {"path": path, "url": self._known_url(name, token=False)}
 
     async def stop(self, name: str, force: bool = False) -> dict[str, Any]:
         """Shut a tunnel's server down, unless kernels are busy; then the tunnel goes down too."""
@@ -142,12 +135,21 @@ class Commands:
         tunnel, connection, _ = self._live_server(name, "have an address")
         assert tunnel.server is not None
         await tunnel.server.check(connection)
-        return self._url(name, token=True)
+        return self._known_url(name, token=True)
 
-    def _url(self, name: str, *, token: bool) -> str:
-        tunnel, _, _ = self._live_server(name, "have an address")
-        assert tunnel.server is not None
+    def _known_url(self, name: str, *, token: bool) -> str:
+        tunnel = self._manager.tunnel(name)
+        if tunnel.server is None or tunnel.server.current is None:
+            raise ControlError(
+                "not-up", f"{name} went down meanwhile", f"bring it up with: jtunnel up {name}"
+            )
         return tunnel.server.url(tunnel.jupyter_port, token=token)
+
+    def _is_awaited(self, name: str) -> bool:
+        """Whether requests to its server are held now; the gate opens to that server or to none."""
+        tunnel = self._manager.tunnel(name)
+        known = tunnel.server is not None and tunnel.server.current is not None
+        return known and tunnel.state[0] == "retrying" and tunnel.profile.hold_s > 0
 
     def _live_server(self, name: str, purpose: str) -> tuple[Tunnel, Connection, Server]:
         tunnel = self._manager.tunnel(name)

@@ -25,6 +25,7 @@ class Gates:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
         self._openers: dict[Listener, Opener] = {}
+        self._refusing: set[Listener] = set()
 
     def open(self, listener: Listener, connection: Connection, link: Link, target: Address) -> None:
         """Serve through this connection from now on, once it is not suspected."""
@@ -40,17 +41,20 @@ class Gates:
                 slow.cancel()
 
         self._openers[listener] = open_target
+        self._refusing.discard(listener)
         if link.serves(connection):
             listener.serve(open_target)
 
     def hold(self, listener: Listener) -> None:
         """Let arrivals wait until the gate is opened again."""
         self._openers.pop(listener, None)
+        self._refusing.discard(listener)
         listener.hold()
 
     def refuse(self, listener: Listener) -> None:
         """Reset arrivals until the gate is opened again."""
         self._openers.pop(listener, None)
+        self._refusing.add(listener)
         listener.refuse()
 
     def hold_every(self) -> None:
@@ -59,13 +63,14 @@ class Gates:
             self.hold(listener)
 
     async def hold_while_suspected(self, connection: Connection, link: Link) -> bool:
-        """Hold every gate once the connection is not served any more, and wait for what becomes of it.
+        """Hold every gate that serves once the connection does not, and wait for what becomes of it.
 
         True where it answers again: then the gates serve as before. False where it is left for good.
         """
         await link.changes.until(lambda: not link.serves(connection))
         for listener in self._listeners:
-            listener.hold()
+            if listener not in self._refusing:
+                listener.hold()
         await link.changes.until(lambda: not link.suspects(connection))
         if not link.serves(connection):
             self._openers.clear()

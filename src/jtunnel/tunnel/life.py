@@ -18,6 +18,7 @@ from jtunnel.address import TcpAddress
 from jtunnel.changes import Changes
 from jtunnel.config.profile import Forward, Profile
 from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
+from jtunnel.forward.held import Room
 from jtunnel.forward.listener import Listener
 from jtunnel.jupyter.server import ElsewhereError
 from jtunnel.link.life import Link, end_if_cancelled
@@ -70,6 +71,7 @@ class Tunnel:
         self.desk = Desk()
         self.link: Link | None = None
         self.server = ServerLife(profile.name, profile.jupyter, profile.host) if profile.jupyter else None
+        self._room = Room()
         self.listeners = {forward.name: self._listener(forward) for forward in _local(profile)}
         self.jupyter_port = jupyter_port or 0
         self.jupyter_listener: Listener | None = None
@@ -100,6 +102,7 @@ class Tunnel:
             hold_s=profile.hold_s,
             changed=self._listener_changed,
             page=page,
+            room=self._room,
             open_timeout_s=max(_CHANNEL_TIMEOUT_S, patience_s + _SECOND_LOOK_S),
         )
 
