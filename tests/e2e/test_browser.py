@@ -31,6 +31,7 @@ def lab_account() -> Iterator[Account]:
         yield made
 
 
+@pytest.mark.long
 def test_a_notebook_works_at_the_address_that_url_prints(laptop: Laptop, lab_account: Account) -> None:
     laptop.up()
     with browser_tab() as lab:

@@ -130,6 +130,7 @@ def test_ctrl_c_during_the_start_leaves_nothing(moment: str, person: Person) -> 
     check_nothing_is_left(terminal)
 
 
+@pytest.mark.long
 def test_an_impatient_person_gets_the_same_end(person: Person) -> None:
     with person.start() as terminal:
         wait_for_url(terminal)
@@ -139,6 +140,7 @@ def test_an_impatient_person_gets_the_same_end(person: Person) -> None:
     check_nothing_is_left(terminal)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_just_as_well(number: signal.Signals, person: Person) -> None:
     with person.start() as terminal:

@@ -86,6 +86,7 @@ def test_stop_ends_the_server_and_the_next_one_has_the_same_token(laptop: Laptop
     assert not processes.is_live(second)
 
 
+@pytest.mark.long
 def test_a_killed_server_is_gone_until_a_person_asks(laptop: Laptop) -> None:
     laptop.up()
     token, killed = laptop.jupyter().token, process_of(laptop)
@@ -109,6 +110,7 @@ def test_a_killed_server_is_gone_until_a_person_asks(laptop: Laptop) -> None:
     assert laptop.jupyter().ask("GET", "/api/status")["kernels"] == 0
 
 
+@pytest.mark.long
 def test_a_server_that_died_while_nobody_looked_is_started_anew(laptop: Laptop) -> None:
     laptop.up()
     killed = process_of(laptop)
@@ -128,6 +130,7 @@ def is_reset(address: tuple[str, int]) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_server_started_by_hand_is_adopted_and_left_alone(laptop: Laptop, lab_account: Account) -> None:
     laptop.configure({"start": "never"})
     check_up_fails(laptop, "jupyter-missing", 4, "no Jupyter server")
@@ -176,6 +179,7 @@ def test_without_jupyter_there_is_one_line_about_it(
     assert processes.running_with("HOME", lab_account.home) == []
 
 
+@pytest.mark.long
 @pytest.mark.root
 def test_a_jupyter_that_only_a_login_shell_finds(
     jtunnel: Jtunnel, lab_account: Account, host_key: Key, client_key: Key, jupyter_bin: str
@@ -188,6 +192,7 @@ def test_a_jupyter_that_only_a_login_shell_finds(
         assert jupyter.run(jupyter.begin_kernel(), "1+1") == "2"
 
 
+@pytest.mark.long
 def test_a_port_where_sshd_forwards_to_no_sockets(
     jtunnel: Jtunnel, lab_account: Account, host_key: Key, client_key: Key, jupyter_bin: str
 ) -> None:
@@ -199,6 +204,7 @@ def test_a_port_where_sshd_forwards_to_no_sockets(
         assert len(servers_of(lab_account)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{"listen": "tcp"}, {"remote_port": 0}], ids=["listen", "remote_port"])
 def test_a_port_where_one_is_wanted(
     laptop: Laptop, lab_account: Account, options: Mapping[str, object]
@@ -239,6 +245,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.long
 def test_a_directory_that_is_not_there(laptop: Laptop, lab_account: Account) -> None:
     laptop.configure({"directory": "~/my work"})
     directory = lab_account.path("my work")
@@ -250,6 +257,7 @@ def test_a_directory_that_is_not_there(laptop: Laptop, lab_account: Account) -> 
     assert [entry["name"] for entry in contents] == ["notes.txt"]
 
 
+@pytest.mark.long
 @pytest.mark.root
 def test_root_has_to_be_allowed(jtunnel: Jtunnel, host_key: Key, client_key: Key, jupyter_bin: str) -> None:
     home = Home()

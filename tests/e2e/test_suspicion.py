@@ -104,6 +104,7 @@ def test_the_replaced_connection_may_still_answer(
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_behind_a_dead_jump_host_both_connections_are_replaced(
     home: Home, jtunnel: Jtunnel, faulty: FaultyServer, echo: EchoServer, host_key: Key, client_key: Key
 ) -> None:

@@ -229,6 +229,7 @@ def test_no_more_than_256_are_held(loop: str) -> None:
     run_on(loop, main())
 
 
+@pytest.mark.long
 def test_held_ones_that_leave_are_noticed_by_and_by(loop: str) -> None:
     """Nobody else comes and nothing is served meanwhile: their descriptors are given back all the same."""
 

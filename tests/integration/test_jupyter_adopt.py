@@ -83,6 +83,7 @@ def by_hand(home: RemoteHome) -> Iterator[ByHand]:
     made.end()
 
 
+@pytest.mark.long
 def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
     """With a token of its own, with a password only, and with no lock at all; each by its directory."""
     arguments = {

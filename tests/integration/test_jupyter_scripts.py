@@ -184,6 +184,7 @@ def test_a_recorded_process_that_is_passed_over(
     stop(shell, home, key, second)
 
 
+@pytest.mark.long
 def test_term_that_is_ignored_is_followed_by_kill(home: RemoteHome, key: str) -> None:
     shell = [find_program("dash")]
     stubborn = home.write("stubborn", '#!/bin/sh\ntrap "" TERM\nwhile :; do sleep 600; done\n', mode=0o755)

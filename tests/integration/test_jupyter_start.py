@@ -51,6 +51,7 @@ def header(url: str, name: str) -> str | None:
         return value
 
 
+@pytest.mark.long
 def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, key: str) -> None:
     home.write(".jupyter/jupyter_server_config.py", HOSTILE_CONFIG + OWN_SETTINGS)
     os.mkdir(os.path.join(home.path, "work"))
@@ -79,6 +80,7 @@ def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, 
     run(main())
 
 
+@pytest.mark.long
 def test_a_server_that_sshd_cannot_reach_is_started_on_a_port(home: RemoteHome, key: str) -> None:
     async def main() -> None:
         remote = home.connect(no_unix=True)
