@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
 
 from jtunnel import errors, wire
@@ -105,7 +105,7 @@ class Jtunnel:
             pass
         raise AssertionError(f"after {timeout_s} s {name} still is {json.dumps(last)}\n{self.log_tail()}")
 
-    def snapshots(self, timeout_s: float) -> Iterator[StatusDocument]:
+    def snapshots(self, timeout_s: float) -> Generator[StatusDocument, None, None]:
         """The status now, then each newer one, as `watch` sends them.
 
         Raises TimeoutError after the timeout, and another OSError where no daemon answers or it ends.
