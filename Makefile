@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 SOURCES := src tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench fmt build clean system
+.PHONY: help demo test test-long check bench bench-outage fmt build clean system
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## a remote JupyterLab through jtunnel, on this machine alone; Ctrl-C ends it
 	@$(BIN)/jtunnel demo $(ARGS)
@@ -32,6 +32,9 @@ check: $(VENV)/.dev ## formatting, lint and types
 
 bench: $(VENV)/.dev system ## measure against ssh and autossh, in one run
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-outage: $(VENV)/.dev system ## how soon it works again, beside ssh and autossh (Linux, root)
+	@$(BIN)/python -m bench.outage $(ARGS)
 
 fmt: $(VENV)/.dev ## format the code and put right what ruff can
 	$(BIN)/python -m ruff check --fix $(SOURCES)

@@ -64,12 +64,13 @@ Phase = Idle | Dialling | Serving | Suspected | Waiting | Blocked
 
 _FOLLOWERS: Final[Mapping[type[Phase], tuple[type[Phase], ...]]] = {
     Idle: (Dialling,),
-    Dialling: (Serving, Waiting, Blocked),
+    Dialling: (Dialling, Serving, Waiting, Blocked),
     # Its connection is suspected, or lost.
     Serving: (Suspected, Waiting, Dialling, Blocked),
     # It answers again or another took its place (Serving); else it was lost while that was under way.
     Suspected: (Suspected, Serving, Waiting, Dialling, Blocked),
-    Waiting: (Dialling,),
+    # Somebody begins to wait, and the next try comes nearer.
+    Waiting: (Waiting, Dialling),
     Blocked: (Dialling,),
 }
 

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from jtunnel.errors import KINDS, LinkError
 from jtunnel.link import retry
@@ -19,7 +20,9 @@ from jtunnel.ssh.connection import Connection
 Step = Dialling | Waiting | Blocked
 
 #: Tries under way at once: an older one may hang in a network that is no more.
-_ABREAST = 2
+_ABREAST: Final = 2
+#: Seconds for which a nudge counts that came before there was anything to try.
+_FRESH_NUDGE_S: Final = 1.0
 
 
 class Redial:
@@ -53,17 +56,21 @@ class Redial:
         self._burst_at: float | None = None
         self._stirred = asyncio.Event()
         self._nudged = False
+        self._nudged_at: float | None = None
         self._anew = False
 
     async def run(self, error: LinkError | None) -> Connection:
         """Dial until there is a connection; `error` is why there is none, None where none was tried."""
-        self._nudged = self._anew = False
+        # One event may take the connection and bring a new network, in this order or the other.
+        now = asyncio.get_running_loop().time()
+        self._nudged = self._nudged_at is not None and now - self._nudged_at < _FRESH_NUDGE_S
+        self._anew = False
         if error is not None:
             error = await self._pause(error)
         while True:
             self._show(Dialling(self._attempt, error))
             try:
-                connection = await self._try()
+                connection = await self._try(error)
             except LinkError as failure:
                 error = await self._pause(failure)
             else:
@@ -85,7 +92,7 @@ class Redial:
         now = asyncio.get_running_loop().time()
         if burst and (self._burst_at is None or now - self._burst_at >= retry.BURST_GAP_S):
             self._burst_left, self._burst_at = retry.BURST_TRIES, now
-        self._nudged = True
+        self._nudged, self._nudged_at = True, now
         self._stirred.set()
 
     def start_anew(self) -> None:
@@ -169,10 +176,11 @@ class Redial:
             await asyncio.wait([waiter := asyncio.ensure_future(self._stirred.wait())], timeout=left_s)
             waiter.cancel()
 
-    async def _try(self) -> Connection:
-        """One try, and where it is slow another beside it: raises the last LinkError of all."""
+    async def _try(self, why: LinkError | None) -> Connection:
+        """One try, and where it is slow another beside it; raises a LinkError once all have failed."""
         tries: list[asyncio.Task[Connection]] = []
         error: LinkError | None = None
+        self._nudged = False
         try:
             while True:
                 tries.append(asyncio.ensure_future(self._connect_now()))
@@ -187,6 +195,8 @@ class Redial:
                     await self._wait_for_one(tries)
                 if len(tries) == _ABREAST:
                     await end_tries([tries.pop(0)])
+                    self._attempt += 1
+                    self._show(Dialling(self._attempt, why))
         finally:
             await end_tries(tries)
 

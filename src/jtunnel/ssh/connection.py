@@ -20,7 +20,7 @@ from jtunnel.remote import CommandResult, FarEnd
 from jtunnel.ssh import failures
 from jtunnel.ssh.channel import ChannelSession
 from jtunnel.ssh.command import EndlessOutputError, run_to_end
-from jtunnel.ssh.sockets import Progress, ip_addresses, read_progress
+from jtunnel.ssh.sockets import Progress, ip_addresses, read_progress, reset_on_close
 
 _T = TypeVar("_T")
 
@@ -185,6 +185,9 @@ class Connection:
 
     def abort(self) -> None:
         """Drop the connection at once, without a word to a peer that may not hear."""
+        if self._sock is not None and not self.is_lost:
+            # Else the kernel goes on sending what is left, to nobody, for minutes.
+            reset_on_close(self._sock)
         self.ssh.abort()
 
     async def close(self) -> None:

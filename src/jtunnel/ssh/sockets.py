@@ -38,6 +38,12 @@ def tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS)
 
 
+def reset_on_close(sock: socket.socket) -> None:
+    """Make the close of a TCP socket a reset, which drops what is not yet sent."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class LentSocket:
     """A socket that an event loop is given, to be closed by us only if the loop has not done so.
 

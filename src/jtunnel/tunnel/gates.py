@@ -26,6 +26,8 @@ class Gates:
         self._listeners = listeners
         self._openers: dict[Listener, Opener] = {}
         self._refusing: set[Listener] = set()
+        self.are_held = False
+        """Whether they hold because the connection is suspected."""
 
     def open(self, listener: Listener, connection: Connection, link: Link, target: Address) -> None:
         """Serve through this connection from now on, once it is not suspected."""
@@ -68,10 +70,12 @@ class Gates:
         True where it answers again: then the gates serve as before. False where it is left for good.
         """
         await link.changes.until(lambda: not link.serves(connection))
+        self.are_held = True
         for listener in self._listeners:
             if listener not in self._refusing:
                 listener.hold()
         await link.changes.until(lambda: not link.suspects(connection))
+        self.are_held = False
         if not link.serves(connection):
             self._openers.clear()
             return False

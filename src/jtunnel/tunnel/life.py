@@ -243,11 +243,13 @@ class Tunnel:
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(self._serve(connection, link))
             while await self._gates.hold_while_suspected(connection, link):
+                self._report()
                 if self.jupyter_listener:
                     # It may have gone meanwhile: `up` says that it answers.
                     self.jupyter_listener.failed.set()
             work.cancel()
-        if not isinstance(self.phase, Stopped):
+        # It may have been lost before the work had begun.
+        if not isinstance(self.phase, Stopped | Linking):
             self._enter(Linking())
 
     async def _serve(self, connection: Connection, link: Link) -> None:
@@ -353,7 +355,9 @@ class Tunnel:
         now = datetime.now(UTC)
         if state != self._state:
             self._state, self.since = state, now
-        self._story.tell(state, error, now)
+        # Those who waited are served a moment later, and belong to the story.
+        if not (state == "up" and self._gates.are_held):
+            self._story.tell(state, error, now)
         self._changed()
 
 

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 
 from tests.support.lab.tunnel import Access
+
+_T = TypeVar("_T")
 
 #: Runs one outage; the answer is what was measured, in one line.
 Scenario = Callable[[Access], str]
@@ -22,11 +24,13 @@ _STAGGER_S: Final = 1.7
 
 
 def run_chosen(
-    request: pytest.FixtureRequest, scenarios: Mapping[str, Scenario], access: Access
+    request: pytest.FixtureRequest,
+    scenarios: Mapping[str, Callable[[_T], str]],
+    given: _T,
 ) -> Mapping[str, Future[str]]:
     """Run to their end those scenarios that this run's choice of tests needs; each outcome is its own.
 
-    For a fixture of a file whose tests have the parameter `scenario`.
+    For a fixture of a file whose tests have the parameter `scenario`; all get what is `given`.
     """
     chosen = {
         item.callspec.params.get("scenario")
@@ -35,10 +39,10 @@ def run_chosen(
     }
     gate = threading.Lock()
 
-    def run(scenario: Scenario) -> str:
+    def run(scenario: Callable[[_T], str]) -> str:
         with gate:
             time.sleep(_STAGGER_S)
-        return scenario(access)
+        return scenario(given)
 
     with ThreadPoolExecutor(_WIDTH) as pool:
         return {name: pool.submit(run, scenario) for name, scenario in scenarios.items() if name in chosen}
