@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class Changes:
@@ -33,3 +34,16 @@ class Changes:
         """Return once `condition` holds; it is looked at after every change."""
         while not condition():
             await self.wait(self.index)
+
+
+async def first_of(*calls: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of the calls has returned, and end the others; raises what that one raised."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

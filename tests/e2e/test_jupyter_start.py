@@ -103,11 +103,31 @@ def test_a_killed_server_is_gone_until_a_person_asks(laptop: Laptop) -> None:
     assert laptop.tunnel()["forwards"][0]["listening"]
     assert is_reset(address)
     assert laptop.tunnel()["forwards"][0]["held"] == 0
+    # Only who asks for a new server gets one.
+    laptop.jtunnel.run("restart", NAME, timeout=30)
+    assert laptop.jtunnel.wait_state(NAME, "blocked", 30.0)["problem"] == blocked["problem"]
 
     assert laptop.up()["state"] == "ready"
     assert process_of(laptop).pid != killed.pid
     assert laptop.jupyter().token == token
     assert laptop.jupyter().ask("GET", "/api/status")["kernels"] == 0
+
+
+@pytest.mark.long
+def test_up_does_not_wait_for_a_server_that_hangs(laptop: Laptop) -> None:
+    laptop.up()
+    hung = process_of(laptop)
+    hung.suspend()
+    try:
+        ended = laptop.jtunnel.run("up", NAME, "--timeout", "10")
+        assert ended.returncode == 1
+        assert "still wanted" in ended.stderr
+        assert laptop.tunnel()["state"] == "starting"
+        assert laptop.server()["state"] == "not-answering"
+    finally:
+        hung.resume()
+    assert laptop.up()["state"] == "ready"
+    assert process_of(laptop).pid == hung.pid
 
 
 @pytest.mark.long

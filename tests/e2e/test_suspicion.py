@@ -59,7 +59,7 @@ def test_the_old_connection_answers_first(jtunnel: Jtunnel, faulty: FaultyServer
             assert held.recv(4) == b"word"
         assert echoes(established)
         assert echoes(waiting)
-    assert "no established one reset" in jtunnel.check("logs", "a")
+    assert "no open connection reset" in jtunnel.check("logs", "a")
 
 
 def test_a_half_open_connection_is_replaced(jtunnel: Jtunnel, faulty: FaultyServer, echo: EchoServer) -> None:

@@ -55,17 +55,17 @@ def test_an_outage_is_told_from_its_cause_to_its_cost(caplog: pytest.LogCaptureF
     assert tell("connecting", None, 0) == ["connecting"]
     assert tell("up", None, 1) == ["up"]
     assert tell("up", None, 1) == []
-    assert tell("retrying", LOST, 60) == ["lost, retrying: gpu-box has not answered for 12 s"]
+    assert tell("retrying", LOST, 60) == ["retrying: gpu-box has not answered for 12 s"]
     assert tell("retrying", LOST, 1) == []
     assert tell("retrying", REFUSED, 1) == ["retrying: gpu-box refuses connections; check the network"]
     assert tell("connecting", None, 20) == ["connecting"]
     forwarded.stats = Stats(served_held=3, cut=1)
     assert tell("up", None, 1) == [
-        "up again after 23 s, 3 waiting connections served, 1 established one reset"
+        "up again after 23 s, 3 waiting connections served, 1 open connection reset"
     ]
-    assert tell("retrying", LOST, 9) == ["lost, retrying: gpu-box has not answered for 12 s"]
-    assert tell("up", None, 0.44) == ["up again after 0.4 s, no established one reset"]
+    assert tell("retrying", LOST, 9) == ["retrying: gpu-box has not answered for 12 s"]
+    assert tell("up", None, 0.44) == ["up again after 0.4 s, no open connection reset"]
     assert tell("retrying", LOST, 9) != []
-    assert tell("up", None, 7805) == ["up again after 2 h 10 min, no established one reset"]
+    assert tell("up", None, 7805) == ["up again after 2 h 10 min, no open connection reset"]
     assert tell("down", None, 1) == ["down"]
     assert tell("up", None, 1) == ["up"]

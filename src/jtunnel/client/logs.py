@@ -35,19 +35,19 @@ def show_logs(environ: Mapping[str, str], *, name: str | None, follow: bool, lin
 
 
 class LineFilter:
-    """Keeps one tunnel's lines of the daemon's log, and the lines that continue them.
+    """Keeps one tunnel's lines of the daemon's log, those of all (`[*]`), and the lines that continue them.
 
     A line reads `2026-11-22T04:00:00.123Z info    [gpu] text`; without brackets it is no tunnel's.
     """
 
     def __init__(self, name: str | None) -> None:
-        self._mark = None if name is None else f"[{name}]"
-        self._keeps = self._mark is None
+        self._marks = () if name is None else (f"[{name}]", "[*]")
+        self._keeps = not self._marks
 
     def keeps(self, line: str) -> bool:
         """Whether `line`, which follows the last one given, is to be shown."""
-        if self._mark is not None and line[:4].isdigit() and line[10:11] == "T":
-            self._keeps = line.split(None, 3)[2:3] == [self._mark]
+        if self._marks and line[:4].isdigit() and line[10:11] == "T":
+            self._keeps = " ".join(line.split(None, 3)[2:3]) in self._marks
         return self._keeps
 
 

@@ -86,8 +86,9 @@ class Commands:
         return {"names": chosen}
 
     async def url(self, name: str) -> dict[str, Any]:
-        """The address of a tunnel's Jupyter server, with its token."""
-        return {"url": await self._proven_url(name)}
+        """The address of a tunnel's Jupyter server, with its token; of a lost one, where it will answer."""
+        waits = self._is_awaited(name)
+        return {"url": self._known_url(name, token=True) if waits else await self._proven_url(name)}
 
     async def page(self, name: str) -> dict[str, Any]:
         """A page that takes a browser there; the address in the answer has no token.
@@ -171,6 +172,9 @@ class Commands:
         connection = tunnel.connection
         if connection is None:
             name = tunnel.profile.name
+            state, error = tunnel.state
+            if error is not None:
+                raise ControlError("not-up", f"{name} is {state}: {error.message}", error.advice)
             raise ControlError(
                 "not-up", f"{name} is not connected and cannot {purpose}", f"connect with: jtunnel up {name}"
             )

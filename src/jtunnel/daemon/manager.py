@@ -117,12 +117,15 @@ class Manager:
                 "unknown-profile", f"no profile {name!r} in {self._config.path}", advice
             ) from None
 
-    async def up(self, names: Sequence[str]) -> None:
-        """Want these tunnels up; one that waits or is blocked tries again at once."""
+    async def up(self, names: Sequence[str], *, may_start: bool = True) -> None:
+        """Want these tunnels up; one that waits or is blocked tries again at once.
+
+        Without `may_start`, a server that is gone is not replaced.
+        """
         self._wanted.update(names)
         for name in names:
             if name in self._lives:
-                self._tunnels[name].wake()
+                self._tunnels[name].wake(may_start=may_start)
                 await self._tunnels[name].prove()
         await self._start_wanted(names)
 
@@ -139,7 +142,7 @@ class Manager:
         ]
         for link in links:
             link.restart()
-        await self.up(names)
+        await self.up(names, may_start=False)
         return others
 
     @contextmanager
@@ -188,7 +191,7 @@ class Manager:
         self._board.config_problem = None
         self._make_tunnels()
         await self._start_wanted([*result.changed, *result.added])
-        _log.info("read %s: %d profiles", config.path, len(new))
+        _log.info("read %s: %d profile%s", config.path, len(new), "" if len(new) == 1 else "s")
         return result
 
     async def close(self) -> None:

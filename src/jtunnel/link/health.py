@@ -94,7 +94,7 @@ class Health:
             await self._doubted.wait()
             self._doubted.clear()
             if self.is_offline:
-                return self._suspicion("cannot be reached: no network")
+                return self._suspicion("cannot be reached: no network", "it is tried as soon as there is one")
             reason = self._doubt
             if not await self._answers_quickly():
                 return self._suspicion(f"does not answer ({reason})")
@@ -125,8 +125,8 @@ class Health:
         progress = self.connection.progress()
         return progress is not None and progress.unacked > 0 and progress.since_ack_s < within_s
 
-    def _suspicion(self, what: str) -> LinkError:
-        return LinkError("connection-lost", f"{self.connection.where} {what}")
+    def _suspicion(self, what: str, advice: str = "") -> LinkError:
+        return LinkError("connection-lost", f"{self.connection.where} {what}", advice)
 
 
 async def _is_answered(question: asyncio.Future[float | None], within_s: float) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from jtunnel.changes import Changes
+from jtunnel.changes import Changes, first_of
 from jtunnel.errors import LinkError
 from jtunnel.link import retry
 from jtunnel.link.health import Health
@@ -257,7 +257,7 @@ class Link:
             old.ask()
             async with asyncio.timeout(KEEP_OLD_S):
                 await old.answers.wait(old.answers.index)
-            await _first(connection.wait_idle(), old.wait_suspicious(), connection.wait_lost())
+            await first_of(connection.wait_idle(), old.wait_suspicious(), connection.wait_lost())
         except TimeoutError:
             _log.info("the old connection to %s does not answer: its streams are reset", self.address)
         finally:
@@ -331,17 +331,6 @@ def end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-async def _first(*calls: Coroutine[Any, Any, object]) -> None:
-    """Wait until one of the calls has returned; end the others."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _needs_person(where: str) -> LinkError:

@@ -57,6 +57,7 @@ class Redial:
         self._stirred = asyncio.Event()
         self._nudged = False
         self._nudged_at: float | None = None
+        self._tried_at: float | None = None
         self._anew = False
 
     async def run(self, error: LinkError | None) -> Connection:
@@ -65,6 +66,7 @@ class Redial:
         now = asyncio.get_running_loop().time()
         self._nudged = self._nudged_at is not None and now - self._nudged_at < _FRESH_NUDGE_S
         self._anew = False
+        self._tried_at = None
         if error is not None:
             error = await self._pause(error)
         while True:
@@ -123,10 +125,12 @@ class Redial:
         self._attempt += 1
         if self._failing_since is None:
             self._failing_since = loop.time()
+        is_network = KINDS[error.kind][0] == "retrying"
         failure = retry.Failure(
             error.kind,
             self._attempt,
             failing_s=loop.time() - self._failing_since,
+            took_s=0.0 if self._tried_at is None else loop.time() - self._tried_at,
             hurried=self._is_hurried,
             burst=self._burst_left > 0,
             offline=self._is_offline(),
@@ -135,7 +139,6 @@ class Redial:
         )
         self._burst_left = max(0, self._burst_left - 1)
         decision = retry.decide(failure, random.random())  # noqa: S311
-        is_network = KINDS[error.kind][0] == "retrying"
         if not is_network:
             self._refusal = error.kind
         if isinstance(decision, retry.Block):
@@ -181,6 +184,7 @@ class Redial:
         tries: list[asyncio.Task[Connection]] = []
         error: LinkError | None = None
         self._nudged = False
+        self._tried_at = asyncio.get_running_loop().time()
         try:
             while True:
                 tries.append(asyncio.ensure_future(self._connect_now()))

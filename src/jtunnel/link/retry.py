@@ -41,6 +41,8 @@ class Failure:
     """Failures in a row, from 1."""
     failing_s: float = 0.0
     """Seconds since the first of them."""
+    took_s: float = 0.0
+    """Seconds that the failed try took; while somebody waits, the next begins the sooner."""
     hurried: bool = False
     """Whether somebody waits for it now."""
     burst: bool = False
@@ -83,7 +85,7 @@ def decide(failure: Failure, fraction: float) -> Retry | Block:
     if failure.kind == "connection-lost" and failure.attempt <= 1:
         return Retry(0.0)
     if failure.burst:
-        return Retry(BURST_DELAY_S)
+        return Retry(min(BURST_DELAY_S, _longest_delay(failure)))
     # Bounded before the power: a laptop may be offline for months.
     ceiling_s = min(_longest_delay(failure), _GROWTH ** min(max(failure.attempt, 1) - 1, 16))
     return Retry((0.5 + fraction / 2) * ceiling_s)
@@ -91,7 +93,7 @@ def decide(failure: Failure, fraction: float) -> Retry | Block:
 
 def _longest_delay(failure: Failure) -> float:
     if failure.hurried:
-        return HURRIED_DELAY_S
+        return max(0.0, HURRIED_DELAY_S - failure.took_s)
     for failing_s, longest_s in PATIENT_DELAYS:
         if failure.failing_s >= failing_s:
             return longest_s

@@ -25,7 +25,8 @@ LOOK_S: Final = 10.0
 DEBOUNCE_S: Final = 0.25
 _AFTER_BUG_S: Final = 60.0
 
-_log = logging.getLogger(__name__)
+#: Of every tunnel's concern.
+_log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": "*"})
 
 
 class Watch:

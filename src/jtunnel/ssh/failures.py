@@ -23,7 +23,9 @@ def unreachable(where: str, error: BaseException) -> LinkError:
     elif isinstance(error, TimeoutError):
         reason = f"{where} does not answer"
     elif isinstance(error, ConnectionRefusedError):
-        reason = f"{where} refuses connections"
+        return LinkError(
+            "host-unreachable", f"{where} refuses connections", "check that sshd runs there, and the port"
+        )
     elif isinstance(error, OSError) and error.errno:
         reason = f"{where}: {os.strerror(error.errno).lower()}"
     else:
@@ -44,9 +46,10 @@ def name_failed(name: str, error: BaseException) -> LinkError:
 
 def stage_timeout(where: str, stage: str, seconds: float) -> LinkError:
     """A stage of the connection took longer than it may."""
-    return LinkError(
-        "host-unreachable", f"{where} did not answer within {seconds:.0f} s ({stage})", _CHECK_HOST
+    advice = (
+        _CHECK_HOST if stage == "connecting" else "it accepts connections: check what listens on that port"
     )
+    return LinkError("host-unreachable", f"{where} did not answer within {seconds:.0f} s ({stage})", advice)
 
 
 def login_failed(

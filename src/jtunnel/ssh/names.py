@@ -18,7 +18,7 @@ _MOST_THREADS: Final = 32
 _MOST_EACH: Final = 8
 #: Seconds until the same is asked once more beside it, and then again: the system itself repeats a question
 #: that got lost only after 5 s, and just after a network has come back the first one often is.
-_PATIENCE_S: Final = (0.5, 1.0, 1.5, None)
+_PATIENCE_S: Final = (0.5, 1.0, 1.5, 1.5, None)
 
 #: As socket.getaddrinfo has it: family, kind, protocol, canonical name, socket address.
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]

@@ -35,7 +35,7 @@ class Gates:
         async def open_target(protocol: asyncio.Protocol) -> FarEnd:
             # A target may be slow to answer; a dead connection never does.
             slow = asyncio.get_running_loop().call_later(
-                _SLOW_CHANNEL_S, link.suspect, f"a channel to {target} does not open", connection
+                _SLOW_CHANNEL_S, link.suspect, "a stream does not open", connection
             )
             try:
                 return await connection.open(target, protocol)

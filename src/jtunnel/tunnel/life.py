@@ -7,7 +7,6 @@ link does about lost connections is the link's affair.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from jtunnel.address import TcpAddress
-from jtunnel.changes import Changes
+from jtunnel.changes import Changes, first_of
 from jtunnel.config.profile import Forward, Profile
 from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
 from jtunnel.forward.held import Room
@@ -49,7 +48,8 @@ from jtunnel.tunnel.ways import Ways
 _SECOND_LOOK_S: Final = 1.0
 #: Seconds in which the far side opens a channel for a waiting connection, at least.
 _CHANNEL_TIMEOUT_S: Final = 10.0
-_PROVE_TIMEOUT_S: Final = 20.0
+#: Seconds that a server may take that is asked because a person waits.
+_PROVE_TIMEOUT_S: Final = 5.0
 
 
 class Tunnel:
@@ -124,11 +124,11 @@ class Tunnel:
         phase = Linking() if is_new and not isinstance(self.phase, Down | Stopped) else self.phase
         return derive_state(phase, link_phase)
 
-    def wake(self) -> None:
+    def wake(self, *, may_start: bool = True) -> None:
         """A person wants it: try again at once whatever it waits for, and start a server if need be."""
         self._woken.set()
         self._ways.allow()
-        if self.server and not isinstance(self.phase, Up):
+        if self.server and may_start and not isinstance(self.phase, Up):
             is_elsewhere = isinstance(self.phase, Stopped) and isinstance(self.phase.error, ElsewhereError)
             self.server.allow_start(here=is_elsewhere)
         if self.link:
@@ -142,13 +142,12 @@ class Tunnel:
         if not (isinstance(self.phase, Up) and connection and self.server and self.jupyter_listener):
             return
         try:
-            await self.server.check(connection)
-        except (ServerError, ChannelError):
+            async with asyncio.timeout(_PROVE_TIMEOUT_S):
+                await self.server.check(connection)
+        except (ServerError, ChannelError, TimeoutError):
             self.server.allow_start()
-            self.jupyter_listener.failed.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PROVE_TIMEOUT_S):
-                    await self._steps.until(lambda: not isinstance(self.phase, Up))
+            self.server.doubt(connection)
+            await self._steps.until(lambda: not isinstance(self.phase, Up))
 
     async def run(self) -> None:
         """Live until cancelled; a bug of ours blocks this tunnel and no other."""
@@ -248,6 +247,11 @@ class Tunnel:
                     # It may have gone meanwhile: `up` says that it answers.
                     self.jupyter_listener.failed.set()
             work.cancel()
+        self._log.info(
+            "the connection is given up: what was open over it is reset"
+            if connection.is_lost
+            else "another connection takes over: what is open over the old one has some seconds to answer"
+        )
         # It may have been lost before the work had begun.
         if not isinstance(self.phase, Stopped | Linking):
             self._enter(Linking())
@@ -308,7 +312,10 @@ class Tunnel:
     async def _stay_up(self, connection: Connection, link: Link) -> None:
         """Return when Jupyter has stopped answering; without Jupyter, never."""
         if self.server and self.jupyter_listener:
-            await self.server.wait_failed(connection, self.jupyter_listener, self._changed)
+            await first_of(
+                self.server.wait_failed(connection, self.jupyter_listener, self._changed),
+                self.server.wait_doubted(connection),
+            )
             # Over a connection that does not answer nobody does.
             await link.changes.until(lambda: not link.suspects(connection))
             self._gates.hold(self.jupyter_listener)

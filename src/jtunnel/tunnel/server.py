@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from jtunnel.address import Address
+from jtunnel.changes import Changes
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ChannelError, ServerError
 from jtunnel.forward.listener import Listener
@@ -44,6 +45,7 @@ class ServerLife:
         self._here = False
         self._proven: Server | None = None
         self._doubted_on: Remote | None = None
+        self._doubts = Changes()
         self._is_fresh = False
 
     def allow_start(self, *, here: bool = False) -> None:
@@ -125,6 +127,16 @@ class ServerLife:
             if answer != self.answer:
                 self.answer = answer
                 changed()
+
+    def doubt(self, remote: Remote) -> None:
+        """A person has found that it does not answer over this connection: look for it anew."""
+        self._doubted_on = remote
+        self.state = "not-answering"
+        self._doubts.notify()
+
+    async def wait_doubted(self, remote: Remote) -> None:
+        """Wait until that happens."""
+        await self._doubts.until(lambda: self._doubted_on is remote)
 
     async def _find_or_start(self, remote: Remote, starting: Callable[[str], None]) -> Server:
         server = await self._find(remote)

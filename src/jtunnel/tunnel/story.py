@@ -24,19 +24,23 @@ class Story:
     def tell(self, state: State, error: JTunnelError | None, now: datetime) -> None:
         """Write what is new; `now` is UTC, so that the time asleep counts."""
         told, self._told = self._told, (state, error.message if error else None)
+        if state == told[0] == "up":
+            # What a loss resets counts as its cost, and may be reset before anybody hears of the loss.
+            self._served, self._cut = self._count()
         if told == self._told:
             return
-        if told[0] == "up" and state != "up":
+        if told[0] == "up":
             self._lost_at = now
-            self._served, self._cut = self._count()
         if state == "up" and self._lost_at is not None:
             self._log.info("up again %s", self._outcome(now, self._lost_at))
         elif state == "blocked":
             self._log.warning("blocked: %s", error)
         else:
-            self._log.info("%s%s", "lost, " if told[0] == "up" and error else "", _words(state, error))
+            self._log.info("%s", f"{state}: {error}" if error else state)
         if state in ("up", "down"):
             self._lost_at = None
+        if state == "up":
+            self._served, self._cut = self._count()
 
     def _count(self) -> tuple[int, int]:
         stats = [listener.stats for listener in self._listeners]
@@ -48,12 +52,8 @@ class Story:
         if waited := served - self._served:
             outcome.append(f"{_plural(waited, 'waiting connection')} served")
         ended = cut - self._cut
-        outcome.append(f"{_plural(ended, 'established one')} reset" if ended else "no established one reset")
+        outcome.append(f"{_plural(ended, 'open connection')} reset" if ended else "no open connection reset")
         return ", ".join(outcome)
-
-
-def _words(state: State, error: JTunnelError | None) -> str:
-    return f"{state}: {error}" if error else state
 
 
 def _length(seconds: float) -> str:

@@ -61,7 +61,7 @@ def check_told(tunnel: Tunnel, recovery: Recovery, *, reconnects: int | None = N
 def _check_log(tunnel: Tunnel, recovery: Recovery) -> None:
     """`jtunnel logs NAME` tells it as a dated story: lost and why, back after how long, how many waited."""
     log = tunnel.jtunnel.check("logs", NAME)
-    (lost, *_) = re.findall(r"^\S+Z \w+ +.*\blost, retrying: (.+)$", log, re.MULTILINE) or [""]
+    (lost, *_) = re.findall(r"^\S+Z \w+ +.*\bretrying: (.+)$", log, re.MULTILINE) or [""]
     assert lost, log
     back = re.findall(r"^\S+Z \w+ +.*\bup again after (.+)$", log, re.MULTILINE)
     assert back, log
