@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jtunnel.changes import Changes
 from jtunnel.errors import LinkError
@@ -21,6 +21,9 @@ from jtunnel.ssh.prompts import Desk
 
 if TYPE_CHECKING:
     from jtunnel.link.life import Link
+
+#: Addresses for documentation (RFC 5737, RFC 3849): what leads there is a default route.
+_ANYWHERE: Final = ("192.0.2.1", "2001:db8::1")
 
 #: Leases the link to a jump host for as long as the block runs; the desk is the upper link's.
 LeaseJump = Callable[[Destination, Desk], "AbstractAsyncContextManager[Link]"]
@@ -91,10 +94,15 @@ class Road:
 
     def is_blocked(self, watch: Watch) -> bool:
         """Whether this machine surely has no way to the host now; what other programs dial is not known."""
-        peer = self._peer or (self.resolved.host if self.resolved else None)
-        if peer is None or self.jump is not None or not _is_ip_address(peer):
+        host = self.resolved.host if self.resolved else ""
+        if self.jump is not None:
             return False
-        return watch.path_to(peer) is None
+        if _is_ip_address(host):
+            return watch.path_to(host) is None
+        if self._peer is None or watch.path_to(self._peer) is not None:
+            return False
+        # Its name may have an address of the other family.
+        return not any(watch.path_to(address) for address in _ANYWHERE)
 
     async def _jump_connection(self, wanted: Destination | None) -> Connection | None:
         """The jump host's connection, waiting for it; raises its LinkError where it has none now."""
