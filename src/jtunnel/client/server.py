@@ -73,9 +73,11 @@ def _open_ahead(connection: Connection, tunnel: TunnelStatus) -> tuple[dict[str,
             raise
         return None, ""  # it is just coming back
     now = _look_up(connection, name) or tunnel
-    if now["state"] != "retrying":
+    if now["state"] == "up":
         return page, ""
-    return page, f", which waits: {name} is {'; '.join(['retrying', *render.troubles(now, time.time())])}"
+    # While it is tried anew, what was wrong before still says why.
+    lost = now if now["state"] == "retrying" else tunnel
+    return page, f", which waits: {name} is {'; '.join(['retrying', *render.troubles(lost, time.time())])}"
 
 
 def _look_up(connection: Connection, name: str) -> TunnelStatus | None:
