@@ -110,11 +110,14 @@ def test_who_watches_sees_it_at_once(jtunnel: Jtunnel, faulty: FaultyServer, ech
     for _ in range(3):
         snapshots = jtunnel.snapshots(30)
         assert next(snapshots)["tunnels"][0]["state"] == "up"
+        # Away for a while, or it is back before anybody can see that it was away.
+        faulty.close_after = "connect"
         began_at = time.monotonic()
         faulty.drop_all()
         while next(snapshots)["tunnels"][0]["state"] == "up":
             pass
         late.append(time.monotonic() - began_at)
+        faulty.close_after = None
         while next(snapshots)["tunnels"][0]["state"] != "up":
             pass
         snapshots.close()

@@ -120,7 +120,7 @@ class Redial:
         return self.hurried or bool(self._waiting_users)
 
     async def _pause(self, error: LinkError) -> LinkError | None:
-        """Wait as `retry` decides; return the error, or None where a person started anew."""
+        """Wait as `retry` decides; return the error, or None where a person mended what had blocked it."""
         loop = asyncio.get_running_loop()
         self._attempt += 1
         if self._failing_since is None:
@@ -148,7 +148,8 @@ class Redial:
             self._show(self._waiting(error, decision.delay_s))
             await self._wait(error, decision.delay_s, may_hurry=is_network and not failure.offline)
         anew, self._anew = self._anew, False
-        return None if anew else error
+        # A lost tunnel is no new one because somebody asks; one that was blocked is.
+        return None if anew and not is_network else error
 
     def _waiting(self, error: LinkError, delay_s: float) -> Waiting:
         return Waiting(self._attempt, error, datetime.now(UTC) + timedelta(seconds=delay_s))
