@@ -31,6 +31,8 @@ class Health:
         self.connection = connection
         self.answers = Changes()
         """Counts the answers."""
+        self.answers_then = 0
+        """How many there were when it was suspected last."""
         self._interval_s = interval_s
         self._patience_s = interval_s * (count - 1) + min(interval_s, _LAST_QUESTION_S)
         self._watch = watch
@@ -126,6 +128,7 @@ class Health:
         return progress is not None and progress.unacked > 0 and progress.since_ack_s < within_s
 
     def _suspicion(self, what: str, advice: str = "") -> LinkError:
+        self.answers_then = self.answers.index
         return LinkError("connection-lost", f"{self.connection.where} {what}", advice)
 
 

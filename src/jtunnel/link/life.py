@@ -146,6 +146,7 @@ class Link:
         self._health = None
         async with self._road, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_machine())
+            tasks.create_task(self._heed_jump())
             connection = await self._seek(None)
             while True:
                 connection = await self._keep(connection, tasks)
@@ -154,6 +155,7 @@ class Link:
         """Serve one connection until another takes its place; return that one."""
         interval_s, count = self.destination.keepalive_interval_s, self.destination.keepalive_count
         health = self._health = Health(connection, interval_s, count, self._watch)
+        self._ended_because = None
         began_at = asyncio.get_running_loop().time()
         tidying = tasks.create_task(self._leftovers.tidy(connection))
         is_retired = False
@@ -225,7 +227,8 @@ class Link:
     async def _race(self, suspected: Health, dialling: asyncio.Future[Connection]) -> bool:
         """Whether the suspected connection answers before the other is there or it is lost."""
         connection = suspected.connection
-        answered = asyncio.ensure_future(suspected.answers.wait(suspected.answers.index))
+        # Counted from the moment of the suspicion: one may have come since.
+        answered = asyncio.ensure_future(suspected.answers.wait(suspected.answers_then))
         lost = asyncio.ensure_future(connection.wait_lost())
         timeout_s = None if connection.asked_person else RESET_AFTER_S
         try:
@@ -300,6 +303,19 @@ class Link:
             await link.changes.until(lambda: not isinstance(link.phase, Serving))
             health.doubt(f"jump host {link.address} is away")
             await link.changes.until(lambda: isinstance(link.phase, Serving))
+
+    async def _heed_jump(self) -> None:
+        """Try at once when the jump host's link, which may have been what was missing, serves again."""
+        while True:
+            link = self._road.jump
+            if link is None:
+                await self.changes.until(lambda: self._road.jump is not None)
+                continue
+            was_away = not isinstance(link.phase, Serving)
+            seen, own = link.changes.index, self.changes.index
+            await first_of(link.changes.wait(seen), self.changes.wait(own))
+            if was_away and isinstance(link.phase, Serving) and not isinstance(self.phase, Serving):
+                self._redial.nudge(burst=False)
 
     def _enter(self, phase: Phase) -> None:
         check_step(self.phase, phase)

@@ -116,6 +116,13 @@ class Redial:
         self._failing_since = None
 
     @property
+    def _has_burst(self) -> bool:
+        """Whether a quick try is left, and the event that it is for is not long past."""
+        if self._burst_at is None or asyncio.get_running_loop().time() - self._burst_at > retry.BURST_FOR_S:
+            self._burst_left = 0
+        return self._burst_left > 0
+
+    @property
     def _is_hurried(self) -> bool:
         return self.hurried or bool(self._waiting_users)
 
@@ -132,7 +139,7 @@ class Redial:
             failing_s=loop.time() - self._failing_since,
             took_s=0.0 if self._tried_at is None else loop.time() - self._tried_at,
             hurried=self._is_hurried,
-            burst=self._burst_left > 0,
+            burst=self._has_burst,
             offline=self._is_offline(),
             served_before=self._served_before,
             tried_again=self._refusal == error.kind,
@@ -192,18 +199,25 @@ class Redial:
                 await self._wait_for_one(tries)
                 while (ended := next((task for task in tries if task.done()), None)) is not None:
                     try:
-                        return await _take(tries, ended)
+                        connection = await _take(tries, ended)
                     except LinkError as failure:
                         error = _worse(error, failure)
-                    if not tries:
+                    else:
+                        # Not awaited: whoever is cancelled while he waits for the others loses this one.
+                        _drop(tries)
+                        return connection
+                    if not tries or KINDS[error.kind][0] != "retrying":
+                        # What a person has to mend is not asked a second time beside the first.
                         raise error
                     await self._wait_for_one(tries)
                 if len(tries) == _ABREAST:
-                    await end_tries([tries.pop(0)])
+                    # The older one has its stages' time: a slow server is no dead one.
+                    await end_tries([tries.pop()])
                     self._attempt += 1
                     self._show(Dialling(self._attempt, why))
-        finally:
+        except BaseException:
             await end_tries(tries)
+            raise
 
     async def _connect_now(self) -> Connection:
         return await self._connect()
@@ -238,6 +252,18 @@ def _worse(first: LinkError | None, second: LinkError) -> LinkError:
     if first is not None and KINDS[second.kind][0] == "retrying":
         return first
     return second
+
+
+def _drop(tries: Sequence[asyncio.Future[Connection]]) -> None:
+    """Let tries end that are not needed any more, without waiting for their end."""
+    for task in tries:
+        task.add_done_callback(_abort_result)
+        task.cancel()
+
+
+def _abort_result(task: asyncio.Future[Connection]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().abort()
 
 
 async def end_tries(tries: Sequence[asyncio.Future[Connection]]) -> None:

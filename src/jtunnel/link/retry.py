@@ -18,6 +18,8 @@ HURRIED_DELAY_S: Final = 3.0
 #: Between the quick tries after a wake or a network gain, and how many there are: Wi-Fi needs up to 15 s.
 BURST_DELAY_S: Final = 1.0
 BURST_TRIES: Final = 15
+#: Seconds after which an event is no reason for quick tries any more.
+BURST_FOR_S: Final = 30.0
 #: Between two bursts to one host at least.
 BURST_GAP_S: Final = 10.0
 #: Without a route only an event helps; this is for the event that nobody saw.

@@ -19,6 +19,7 @@ from jtunnel.config.profile import Forward, Profile
 from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
 from jtunnel.forward.held import Room
 from jtunnel.forward.listener import Listener
+from jtunnel.jupyter.record import node_names
 from jtunnel.jupyter.server import ElsewhereError
 from jtunnel.link.life import Link, end_if_cancelled
 from jtunnel.link.phase import Blocked, Serving, Waiting
@@ -264,11 +265,15 @@ class Tunnel:
             try:
                 if isinstance(self.phase, Stopped):
                     await self._stop(self.phase.error)
-                await self._prove_targets(connection)
+                await self._prove_targets(connection, link)
                 while True:
                     await self._bring_up(connection, link)
                     await self._stay_up(connection, link)
             except (ServerError, ChannelError) as error:
+                if link.suspects(connection):
+                    # Over a connection that does not answer, silence says nothing of the server.
+                    await link.changes.until(lambda: not link.suspects(connection))
+                    continue
                 if self._goes_elsewhere(error, link):
                     await asyncio.Event().wait()
                 if error.kind == "connection-lost":
@@ -281,17 +286,34 @@ class Tunnel:
         """Whether another link is taken, to the node that the server lives on."""
         if not isinstance(error, ElsewhereError) or link.resolved is None:
             return False
-        is_new = self._ways.go_to((error.node, *error.names), link.resolved.user)
+        # What a record says may be anything; only what can be a host's name is connected to.
+        is_new = self._ways.go_to(node_names((error.node, *error.names)), link.resolved.user)
         if is_new:
             self._log.info("%s: going there", error.message)
         return is_new
 
-    async def _prove_targets(self, connection: Connection) -> None:
+    async def _prove_target(
+        self, connection: Connection, link: Link, forward: Forward
+    ) -> ChannelError | None:
+        """Try one target; what is said over a connection that does not answer is said anew."""
+        while True:
+            slow = asyncio.get_running_loop().call_later(
+                _SECOND_LOOK_S, link.suspect, "a stream does not open", connection
+            )
+            try:
+                refusal = await try_target(connection, forward, self.listeners[forward.name])
+            finally:
+                slow.cancel()
+            if not link.suspects(connection):
+                return refusal
+            await link.changes.until(lambda: not link.suspects(connection))
+
+    async def _prove_targets(self, connection: Connection, link: Link) -> None:
         """Try the target of each forward: one that is forbidden is found before anything is started."""
         self._enter(Proving())
         async with asyncio.TaskGroup() as tasks:
             trials = [
-                tasks.create_task(try_target(connection, forward, self.listeners[forward.name]))
+                tasks.create_task(self._prove_target(connection, link, forward))
                 for forward in _local(self.profile)
             ]
         for trial in trials:

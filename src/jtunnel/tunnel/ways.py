@@ -45,7 +45,7 @@ class Ways:
 
     def go_to(self, names: Sequence[str], user: str) -> bool:
         """Try a node by each of these names, over the profile's host; False where that was done before."""
-        if self._nodes or self._failed:
+        if self._nodes or self._failed or not names:
             return False
         own = self._own
         hop = f"[{own.host}]" if ":" in own.host else own.host
@@ -54,7 +54,7 @@ class Ways:
         jump = (*(own.jump or ()), hop)
         self._nodes = [replace(own, host=name, user=user, port=None, jump=jump) for name in names]
         self._move()
-        return bool(names)
+        return True
 
     def give_up(self) -> None:
         """The present node cannot be reached: the next name, or the profile's host again."""
