@@ -199,7 +199,7 @@ class Redial:
                 await self._wait_for_one(tries)
                 while (ended := next((task for task in tries if task.done()), None)) is not None:
                     try:
-                        connection = await _take(tries, ended)
+                        connection = _take(tries, ended)
                     except LinkError as failure:
                         error = _worse(error, failure)
                     else:
@@ -241,7 +241,7 @@ class Redial:
             self._nudged = False
 
 
-async def _take(tries: list[asyncio.Task[Connection]], ended: asyncio.Task[Connection]) -> Connection:
+def _take(tries: list[asyncio.Task[Connection]], ended: asyncio.Task[Connection]) -> Connection:
     """The result of a try that has ended, which is taken out of the list."""
     tries.remove(ended)
     return ended.result()
