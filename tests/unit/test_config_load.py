@@ -307,3 +307,12 @@ def test_the_schema_shows_the_defaults_that_count() -> None:
                 assert real[key] in (None, ()), key
             else:
                 assert shown == real[key], key
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    with open(path, "wb") as file:
+        file.truncate(3_000_000_000)
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path), {})
+    assert caught.value.message == "config.toml: is larger than 2 MiB"

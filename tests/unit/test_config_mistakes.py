@@ -86,7 +86,7 @@ forwards = [{}]
         SERVERS + "local_port = 8889",
         FORWARDS.format('"127.0.0.2:1:h:1"', '"1:h:1"'),
         FORWARDS.format('"[::1]:1:h:1"', '"1:h:1"'),
-        FORWARDS.format('"*:1:h:1"', '"[::]:1:h:1"'),
+        "[defaults]\ngateway_ports = true\n" + FORWARDS.format('"*:1:h:1"', '"[::]:1:h:1"'),
         FORWARDS.format('"/a:h:1"', '"/b:h:1"'),
         FORWARDS.format('"1:h:1"', "{kind = 'remote', listen = '1', target = 'h:1'}"),
         FORWARDS.format("{name = 'jupyter', listen = '1', target = 'h:1'}", ""),

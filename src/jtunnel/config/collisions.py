@@ -12,7 +12,7 @@ from jtunnel.config.profile import JupyterOptions, Profile
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class Claim:
     """A local address, and the key in the config file that asks for it."""
 
     path: KeyPath
@@ -28,14 +28,20 @@ def find_collisions(profiles: Iterable[Profile]) -> Iterator[tuple[KeyPath, str]
 
 
 def _shared_addresses(profiles: Iterable[Profile]) -> Iterator[tuple[KeyPath, str]]:
-    earlier: dict[tuple[str, str | int], list[_Claim]] = {}
+    for claim, rival in find_rivals(profiles):
+        yield claim.path, _sentence(claim, rival)
+
+
+def find_rivals(profiles: Iterable[Profile]) -> Iterator[tuple[Claim, Claim]]:
+    """Yield each claim to a local address that an earlier one is in the way of, and that."""
+    earlier: dict[tuple[str, str | int], list[Claim]] = {}
     for profile in profiles:
         for claim in _claims(profile):
             rivals = earlier.setdefault(_place(claim.address), [])
             host = _host(claim.address)
             for rival in rivals:
                 if "*" in (host, _host(rival.address)) or host == _host(rival.address):
-                    yield claim.path, _sentence(claim, rival)
+                    yield claim, rival
                     break
             else:
                 rivals.append(claim)
@@ -52,13 +58,13 @@ def _shared_names(profile: Profile) -> Iterator[tuple[KeyPath, str]]:
             yield (*here, "name"), f"{name} is the name of {dotted(owner)}; give it a name of its own"
 
 
-def _claims(profile: Profile) -> Iterator[_Claim]:
+def _claims(profile: Profile) -> Iterator[Claim]:
     path: KeyPath = ("profiles", profile.name)
     if profile.jupyter and isinstance(profile.jupyter.local_port, int):
-        yield _Claim((*path, "jupyter", "local_port"), TcpAddress("", profile.jupyter.local_port))
+        yield Claim((*path, "jupyter", "local_port"), TcpAddress("", profile.jupyter.local_port))
     for index, forward in enumerate(profile.forwards):
         if forward.kind != "remote":
-            yield _Claim((*path, "forwards", index), forward.listen)
+            yield Claim((*path, "forwards", index), forward.listen)
 
 
 def _place(address: Address) -> tuple[str, str | int]:
@@ -77,7 +83,7 @@ def _host(address: Address) -> str:
     return "*" if host in ("0.0.0.0", "::") else host.lower()  # noqa: S104  (compared, not bound)
 
 
-def _sentence(claim: _Claim, rival: _Claim) -> str:
+def _sentence(claim: Claim, rival: Claim) -> str:
     if claim.path[-1] == "local_port":
         remedy = 'set local_port to another port, or to "auto"'
         assert isinstance(claim.address, TcpAddress)

@@ -32,21 +32,26 @@ class ForwardSyntaxError(ValueError):
         self.key = key
 
 
-def parse_forward(text: str, environ: Mapping[str, str]) -> Forward:
-    """Read a local forward in `ssh -L` syntax; a bare port stands for the same port over there.
+def parse_forward(text: str, environ: Mapping[str, str], kind: ForwardKind = "local") -> Forward:
+    """Read a forward as `ssh -L`, `-R` or `-D` takes it; a bare port stands for the same port over there.
 
     Its name is left empty: see `name_forwards`. Raises ForwardSyntaxError.
     """
+    if kind == "dynamic":
+        return Forward("", kind, _listen([text] if _is_path(text) else _split(text), environ), None)
+    is_remote = kind == "remote"
     parts = _split(text)
-    if len(parts) == 1:
+    if len(parts) == 1 and not _is_path(text):
         port = _port(parts[0])
-        return Forward("", "local", TcpAddress("", port), TcpAddress("localhost", port))
+        return Forward("", kind, TcpAddress("", port), TcpAddress("localhost", port))
     # The target is read from the right: a path is whole, a host has its port behind it.
     width = 1 if _is_path(parts[-1]) else 2
     listen, target = parts[:-width], parts[-width:]
     if not listen:
         raise ForwardSyntaxError("write PORT:HOST:PORT")
-    return Forward("", "local", _listen(listen, environ), _remote_side(_target(target)))
+    far = _target(target)
+    far = _expand(far, environ) if is_remote else _remote_side(far)
+    return Forward("", kind, _listen(listen, environ, remote=is_remote), far)
 
 
 def parse_table(

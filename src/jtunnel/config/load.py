@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from jtunnel import paths
 from jtunnel.config.collisions import find_collisions
+from jtunnel.config.exposure import find_exposed
 from jtunnel.config.forward_syntax import name_forwards, parse_forward, parse_table
 from jtunnel.config.hosts import parse_jump
 from jtunnel.config.keypath import dotted
@@ -24,6 +25,8 @@ from jtunnel.errors import ConfigError
 #: The shortest profile that is of use, for people who have none yet.
 SHORTEST_PROFILE: Final = 'profiles.gpu = { host = "gpu-box", jupyter = {} }'
 
+#: Bytes; a thousand profiles have a tenth of it.
+_LARGEST: Final = 2 << 20
 _TOML_PLACE: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 #: How a sentence of tomllib starts → the words for it; the others are shown as they are.
 _TOML_WORDS: Final[Mapping[str, str]] = {
@@ -39,8 +42,13 @@ def load_config(path: str, environ: Mapping[str, str]) -> Config:
     Raises ConfigError `config-invalid`; its `lines` name all mistakes, `missing` says that there is
     no such file.
     """
+    return parse_config(_read(path, os.path.basename(path)), path, environ)
+
+
+def parse_config(content: bytes, path: str, environ: Mapping[str, str]) -> Config:
+    """The same of what stands, or is to stand, in the file at `path`."""
     name = os.path.basename(path)
-    data = _parse(_read(path, name), path, name)
+    data = _parse(content, path, name)
     try:
         document = Document.model_validate(data, context=environ)
     except ValidationError as error:
@@ -49,9 +57,10 @@ def load_config(path: str, environ: Mapping[str, str]) -> Config:
         profiles = {
             key: _profile(key, table, document.defaults, environ) for key, table in document.profiles.items()
         }
-        lines = [f"{name}: {dotted(key)}: {what}" for key, what in find_collisions(profiles.values())]
+        mistakes = (*find_collisions(profiles.values()), *find_exposed(profiles.values()))
+        lines = [f"{name}: {dotted(key)}: {what}" for key, what in mistakes]
         if not lines:
-            return Config(path, profiles)
+            return Config(path, profiles, document.watch_config)
     raise _invalid(path, lines)
 
 
@@ -70,7 +79,12 @@ def _read(path: str, name: str) -> bytes:
             what = "a directory" if os.path.isdir(path) else "not a regular file"
             raise ConfigError("config-invalid", f"{name}: is {what}", f"put a TOML file at {path}")
         with open(path, "rb") as file:
-            return file.read()
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            # To read it would take the daemon from its tunnels for long, or all memory.
+            what = f"is larger than {_LARGEST >> 20} MiB"
+            raise ConfigError("config-invalid", f"{name}: {what}", f"put a smaller file at {path}")
+        return content
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             "config-invalid",
@@ -140,7 +154,12 @@ def _profile(
         given["ssh_config"] = paths.expand(given["ssh_config"], environ)
     if "tags" in given:
         given["tags"] = tuple(dict.fromkeys(given["tags"]))
-    for key in ("keepalive_interval", "hold"):
+    for key in ("on_up", "on_down", "on_blocked"):
+        if key in given:
+            # A text may have pipes and variables, as in a shell; a list is a program and its arguments.
+            hook = given[key]
+            given[key] = ("/bin/sh", "-c", hook) if isinstance(hook, str) else tuple(hook)
+    for key in ("keepalive_interval", "hold", "idle_timeout"):
         if key in given:
             given[f"{key}_s"] = given.pop(key)
     given["forwards"] = name_forwards(forwards, taken=["jupyter"] if jupyter else [])

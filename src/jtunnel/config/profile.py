@@ -6,7 +6,7 @@ Field names and defaults are those of the config file; durations are in seconds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jtunnel.address import Address
@@ -25,6 +25,8 @@ class Forward:
     kind: ForwardKind
     listen: Address
     target: Address | None
+    temporary: bool = field(default=False, compare=False)
+    """Added by `jtunnel forward`, and not in the config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,16 @@ class Profile:
     keepalive_count: int = 3
     hold_s: float = 300.0
     waiting_page: bool = True
+    idle_timeout_s: float = 600.0
+    """How long an on-demand tunnel that nobody uses keeps its connection; 0: for ever."""
+    gateway_ports: bool = False
+    """Whether forwards may listen on other addresses than loopback (ssh_config(5), GatewayPorts)."""
+    notify: bool = False
+    """Whether the desktop is told of a blocked tunnel and of long outages."""
+    on_up: tuple[str, ...] = ()
+    """The command, as an argument list, that is run when the tunnel comes up; likewise the next two."""
+    on_down: tuple[str, ...] = ()
+    on_blocked: tuple[str, ...] = ()
     forwards: tuple[Forward, ...] = ()
     jupyter: JupyterOptions | None = None
 
@@ -74,3 +86,5 @@ class Config:
 
     path: str
     profiles: Mapping[str, Profile]
+    watch_config: bool = True
+    """Whether the daemon reads the file again by itself once it has been edited."""

@@ -23,6 +23,7 @@ from pydantic_core import core_schema
 
 from jtunnel.config.forward_syntax import parse_table
 from jtunnel.config.values import (
+    HOOK_TITLE,
     LISTEN_TITLE,
     NAME_TITLE,
     PATH_TITLE,
@@ -30,6 +31,8 @@ from jtunnel.config.values import (
     TARGET_TITLE,
     Command,
     ForwardText,
+    Hook,
+    HookWord,
     Hop,
     HostName,
     JumpText,
@@ -229,6 +232,36 @@ class _ProfileKeys(_Table):
         title="true or false",
         description="Show a browser a page that waits, while the tunnel is not up.",
     )
+    idle_timeout: float = Field(
+        600,
+        ge=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        title="seconds, from 0 to 31536000",
+        description='Seconds without use after which an "on-demand" tunnel is disconnected; 0 never does.',
+    )
+    gateway_ports: bool = Field(
+        False,
+        title="true or false",
+        description="Let forwards listen on other addresses than loopback, where other machines reach them.",
+    )
+    notify: bool = Field(
+        False,
+        title="true or false",
+        description="Show a desktop notification when the tunnel is blocked, and when an outage lasts.",
+    )
+    on_up: Hook | list[HookWord] | None = Field(
+        None,
+        title=HOOK_TITLE,
+        description="Run when the tunnel has come up; what happened is in JTUNNEL_… variables.",
+        examples=["logger tunnel up", ["/usr/local/bin/mount-data", "--quiet"]],
+    )
+    on_down: Hook | list[HookWord] | None = Field(
+        None, title=HOOK_TITLE, description="Run when the tunnel was up and is not any more."
+    )
+    on_blocked: Hook | list[HookWord] | None = Field(
+        None, title=HOOK_TITLE, description="Run when the tunnel is blocked: a person is needed."
+    )
 
 
 class DefaultsTable(_ProfileKeys):
@@ -264,6 +297,11 @@ class ProfileTable(_ProfileKeys):
 class Document(_Table):
     """The config file of jtunnel."""
 
+    watch_config: bool = Field(
+        True,
+        title="true or false",
+        description="Read this file again by itself whenever it has been edited.",
+    )
     defaults: DefaultsTable | None = Field(
         None, title="a table [defaults]", description="What holds for all profiles."
     )

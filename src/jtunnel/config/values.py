@@ -16,6 +16,7 @@ PORT_TITLE: Final = "a port (1 to 65535)"
 PATH_TITLE: Final = "a path that starts with / or ~/"
 FORWARD_TITLE: Final = 'a forward as in ssh -L ("6006:localhost:6006") or as a table'
 LISTEN_TITLE: Final = '"PORT", "HOST:PORT" or a socket\'s path'
+HOOK_TITLE: Final = "a command line for sh, or a list of a program and its arguments"
 TARGET_TITLE: Final = '"HOST:PORT" or a socket\'s path'
 #: Key of a list → what is expected of each item in it.
 ITEM_TITLES: Final[Mapping[str, str]] = {
@@ -24,6 +25,9 @@ ITEM_TITLES: Final[Mapping[str, str]] = {
     "jump": "a jump host: HOST, USER@HOST or USER@HOST:PORT",
     "tags": f"a tag: {NAME_TITLE}",
     "forwards": FORWARD_TITLE,
+    "on_up": "a word of the command",
+    "on_down": "a word of the command",
+    "on_blocked": "a word of the command",
 }
 
 
@@ -73,3 +77,5 @@ JumpText = Annotated[str, AfterValidator(_check_jump)]
 Hop = Annotated[str, AfterValidator(check_hop)]
 ForwardText = Annotated[str, AfterValidator(_check_forward)]
 Command = Annotated[str, AfterValidator(_check_command)]
+Hook = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+HookWord = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
