@@ -110,7 +110,15 @@ class LinkError(JTunnelError):
 
 
 class ChannelError(JTunnelError):
-    """One channel did not open: `forward-refused`, `target-refused` or `connection-lost`."""
+    """One channel did not open: `forward-refused`, `target-refused` or `connection-lost`.
+
+    `reason` may say more: of a target `refused` or `unreachable` (also of a name that is not known), of a
+    remote forward `twice`, where another over the same connection has the place.
+    """
+
+    def __init__(self, kind: str, message: str, advice: str = "", *, reason: str = "") -> None:
+        super().__init__(kind, message, advice)
+        self.reason = reason
 
 
 class ListenerError(JTunnelError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jtunnel.address import TcpAddress, UnixAddress
+from jtunnel.address import Address, TcpAddress, UnixAddress
 from jtunnel.remote import FarEnd
 from tests.support.far_side import FarSide, Peer, connect, far_side
 from tests.support.listening import LOOPS, Watched, listening, run_on
@@ -196,7 +196,7 @@ def test_far_end_that_is_full_from_the_start_stops_the_client(loop: str) -> None
         async with far_side() as far, listening() as watched:
             protocols = []
 
-            async def open_full(protocol: asyncio.Protocol) -> FarEnd:
+            async def open_full(protocol: asyncio.Protocol, target: Address | None = None) -> FarEnd:
                 end = await far.open(protocol)
                 asyncio.get_running_loop().call_soon(protocol.pause_writing)
                 protocols.append(protocol)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jtunnel.address import UnixAddress
+from jtunnel.address import Address, UnixAddress
 from jtunnel.errors import ChannelError
 from jtunnel.forward.acceptor import RESERVED
 from jtunnel.forward.held import MAX_HELD
@@ -306,7 +306,7 @@ def test_refused_target_closes_the_client_and_is_the_problem(loop: str) -> None:
 
 
 def test_bug_behind_one_connection_ends_only_that_one(loop: str) -> None:
-    async def broken(protocol: asyncio.Protocol) -> FarEnd:
+    async def broken(protocol: asyncio.Protocol, target: Address | None = None) -> FarEnd:
         raise AssertionError
 
     async def main() -> None:
@@ -338,7 +338,7 @@ def test_bug_behind_a_connection_that_was_taken_over_does_no_harm(loop: str) -> 
         breaks = asyncio.Event()
         opening = asyncio.Event()
 
-        async def broken(protocol: asyncio.Protocol) -> FarEnd:
+        async def broken(protocol: asyncio.Protocol, target: Address | None = None) -> FarEnd:
             opening.set()
             await breaks.wait()
             raise AssertionError

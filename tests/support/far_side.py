@@ -181,7 +181,8 @@ class FarSide:
     """A listening socket; its bound method `open` is an Opener to it.
 
     While `may_open` is cleared, openers wait; then they fail with `failure`, if there is one.
-    `asked` counts the openers that were started and `busy` those that have not finished.
+    `asked` counts the openers that were started and `busy` those that have not finished; `targets` are
+    what they were asked for, and all lead here.
     """
 
     def __init__(self, listening: socket.socket) -> None:
@@ -192,9 +193,11 @@ class FarSide:
         self.asked = 0
         self.busy = 0
         self.channels: list[_Channel] = []
+        self.targets: list[Address | None] = []
         self.progress = asyncio.Event()
 
-    async def open(self, protocol: asyncio.Protocol) -> FarEnd:
+    async def open(self, protocol: asyncio.Protocol, target: Address | None = None) -> FarEnd:
+        self.targets.append(target)
         self.asked += 1
         self.busy += 1
         self.progress.set()

@@ -34,10 +34,17 @@ def run_on(loop: str, main: Coroutine[Any, Any, None], *, within_s: float = 60.0
 class Watched:
     """A listener and the wait for a state of it."""
 
-    def __init__(self, name: str, listen: Address, hold_s: float, open_timeout_s: float) -> None:
+    def __init__(
+        self, name: str, listen: Address, hold_s: float, open_timeout_s: float, *, dynamic: bool = False
+    ) -> None:
         self._changed = asyncio.Event()
         self.listener = Listener(
-            name, listen, hold_s=hold_s, changed=self._changed.set, open_timeout_s=open_timeout_s
+            name,
+            listen,
+            hold_s=hold_s,
+            changed=self._changed.set,
+            open_timeout_s=open_timeout_s,
+            dynamic=dynamic,
         )
 
     async def until(self, condition: Callable[[Listener], bool]) -> None:
@@ -50,9 +57,13 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def listening(
-    listen: Address = ANY_PORT, *, hold_s: float = 60.0, open_timeout_s: float = 10.0
+    listen: Address = ANY_PORT,
+    *,
+    hold_s: float = 60.0,
+    open_timeout_s: float = 10.0,
+    dynamic: bool = False,
 ) -> AsyncIterator[Watched]:
     """A listener that accepts, at hold."""
-    watched = Watched("test", listen, hold_s, open_timeout_s)
+    watched = Watched("test", listen, hold_s, open_timeout_s, dynamic=dynamic)
     async with watched.listener:
         yield watched

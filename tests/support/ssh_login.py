@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,18 @@ class Login(asyncssh.SSHServer):
             f"unix:{dest_path}", lambda: self._connection.forward_unix_connection(dest_path)
         )
 
+    async def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
+        if not self._server.knocks:
+            return False
+
+        async def knock() -> None:
+            with contextlib.suppress(asyncssh.ChannelOpenError):
+                await self._connection.create_connection(_Knock, listen_host, listen_port)
+
+        # Once the consent is out, which it is in this same turn of the loop.
+        asyncio.get_running_loop().call_soon(self._connection.create_task, knock())
+        return asyncssh.SSHListener()
+
     async def _open_channel(self, target: str, forward: Callable[[], Awaitable[Any]]) -> Any:
         self._server.count(lambda counts: counts.channels.append(target))
         await self._server.channel_turn()
@@ -145,3 +158,7 @@ class Login(asyncssh.SSHServer):
         if self._server.refuse_channels is not None:
             raise asyncssh.ChannelOpenError(self._server.refuse_channels, "refused on demand")
         return await forward()
+
+
+class _Knock(asyncssh.SSHTCPSession[bytes]):
+    """A channel that says nothing."""

@@ -65,6 +65,8 @@ class FaultyServer:
         self.refuse_channels: int | None = None
         """The same for forwarded channels."""
         self.channel_delay_s = 0.0
+        self.knocks = False
+        """Whether a client may have a port listened on here; a channel follows right behind the consent."""
         self.counts = Counts()
         self.port = 0
         self.host = "127.0.0.1"

@@ -309,9 +309,27 @@ def test_socket_file_of_somebody_else_is_not_removed_on_close(tmp_path: Path) ->
     assert path.read_text() == "another's"
 
 
-def test_missing_directory(tmp_path: Path) -> None:
+def test_missing_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    with bound(UnixAddress(f"{tmp_path}/.run/db/s")):
+        assert stat.S_IMODE((tmp_path / ".run/db/s").stat().st_mode) == 0o600
+        for made in (tmp_path / ".run", tmp_path / ".run/db"):
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o1777])
+def test_missing_directory_where_others_make_files_too(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
     error = refusal(UnixAddress(f"{tmp_path}/missing/s"), "db")
     assert error.message == f"there is no directory {tmp_path}/missing"
+    assert not (tmp_path / "missing").exists()
+
+
+def test_missing_directory_of_somebody_else(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with without_privileges():
+        error = refusal(UnixAddress(f"{tmp_path}/missing/s"), "db")
+    assert f"{tmp_path}/missing" in error.message
+    assert not (tmp_path / "missing").exists()
 
 
 def test_directory_that_may_not_be_written(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Acceptor:
             except OSError:
                 self._pause(listening)
                 return
-            if _is_reserved(sock.fileno()):
+            if is_reserved(sock.fileno()):
                 reset(sock)
                 self._pause(listening)
                 return
@@ -78,7 +78,7 @@ class Acceptor:
         loop.call_later(_PAUSE_S, self._watch, listening)
 
 
-def _is_reserved(descriptor: int) -> bool:
+def is_reserved(descriptor: int) -> bool:
     """Whether it is one of the last; the lowest free one is always taken, so that all below are in use."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft != resource.RLIM_INFINITY and descriptor >= soft - RESERVED

@@ -139,6 +139,7 @@ async def _bind_unix(forward: str, listen: UnixAddress) -> socket.socket:
             f"give {_name(forward)} a shorter one",
         )
     try:
+        _make_directory(os.path.dirname(path))
         return _open_unix(path)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
@@ -151,6 +152,22 @@ async def _bind_unix(forward: str, listen: UnixAddress) -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise _unix_refusal(forward, path, error) from None
     raise await _busy(forward, listen)
+
+
+def _make_directory(path: str) -> None:
+    """Make what is missing of a path, 0700, below a directory of the user's that nobody else may fill.
+
+    Elsewhere nothing is made: somebody else might have plans for the name.
+    """
+    missing = []
+    while path and not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    found = os.stat(path or ".")
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        return
+    for directory in reversed(missing):
+        os.mkdir(directory, 0o700)
 
 
 def _open_unix(path: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Joins two ends of a stream: an accepted local socket and a far end that somebody has opened.
+"""Joins two ends of a stream: a connected local socket and a far end that somebody has opened.
 
 Bytes, ends of stream, backpressure and cuts go both ways. It does not know what a far end is made
 of, opens none, and logs nothing: this is the data path.
@@ -149,7 +149,8 @@ class Leg(asyncio.Protocol):
 class Bridge:
     """One local connection and its far end. `ended` is called once, when both are gone.
 
-    `far` is the protocol to open the far end with; `join` brings the two together.
+    `far` is the protocol to open the far end with; `join` brings the two together. Where the far side
+    opens, `take` has the local socket first, and `far` is handed its end later (`connection_made`).
     """
 
     def __init__(self, ended: Callable[[Bridge], None]) -> None:
@@ -166,7 +167,7 @@ class Bridge:
 
     @property
     def bytes_out(self) -> int:
-        """Bytes that came from the local client."""
+        """Bytes that came from the local side."""
         return self._near.received
 
     @property
@@ -178,6 +179,11 @@ class Bridge:
         """Let bytes flow; owns `sock`, unread until now, and the far end from here on."""
         self._near.sock = sock
         self.far.attach(far_end)
+        await self.take(sock)
+
+    async def take(self, sock: socket.socket) -> None:
+        """Read from `sock` and own it, whether there is a far end yet or not."""
+        self._near.sock = sock
         try:
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jtunnel.forward.peer import find_departed, reset
+from jtunnel.forward.socks import Request
 
 #: Connections of a profile that wait at the same time; any more are reset.
 MAX_HELD: Final = 256
@@ -26,12 +27,14 @@ class Arrival:
     """An accepted local connection that no far side serves yet.
 
     `number` counts up in order of arrival; `deadline` is the event loop's time until which it waits.
-    That clock stands still while a Linux machine sleeps, and so does the peer.
+    That clock stands still while a Linux machine sleeps, and so does the peer. `request` is what it asked
+    of a dynamic forward.
     """
 
     number: int
     sock: socket.socket
     deadline: float
+    request: Request | None = None
 
 
 class Room:

@@ -19,10 +19,11 @@ from jtunnel.address import Address, TcpAddress
 from jtunnel.errors import ChannelError, JTunnelError
 from jtunnel.forward.acceptor import Acceptor
 from jtunnel.forward.binding import Binding, bind
-from jtunnel.forward.bridge import Bridge
+from jtunnel.forward.greeting import Greetings, grant, refuse
 from jtunnel.forward.held import Arrival, HeldConnections, Room, still_there
 from jtunnel.forward.lookout import Lookout
 from jtunnel.forward.peer import hung_up, reset
+from jtunnel.forward.streams import ListenerStats, Streams
 from jtunnel.remote import Opener
 from jtunnel.status import Problem
 
@@ -34,23 +35,6 @@ _GATE_GRACE_S = 1.0
 _CLOSE_S = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerStats:
-    """Counts of one listener. `active` are those served or being opened; bytes as this machine sees them.
-
-    `served_held` counts how often a held connection was handed to an opener, `cut` the established
-    ones that ended because their far end was cut.
-    """
-
-    active: int
-    held: int
-    accepted: int
-    bytes_in: int
-    bytes_out: int
-    served_held: int
-    cut: int
 
 
 @dataclass(eq=False, slots=True)
@@ -69,7 +53,8 @@ class Listener:
     `hold_s` is how long an arrival waits before it is reset (0: not at all). `changed` is called
     often, whenever `stats`, `problem` or `listening` has changed; it must be quick. `room` is what
     it shares with the profile's other listeners. `page` renders a whole HTTP response, which a
-    browser's navigation gets that cannot be served for a while; over Unix sockets none comes.
+    browser's navigation gets that cannot be served for a while; over Unix sockets none comes. A
+    `dynamic` one is a SOCKS proxy: its arrivals say where they want to go before they come to the gate.
     Entering raises ListenerError (`port-in-use`).
     """
 
@@ -84,10 +69,14 @@ class Listener:
         room: Room | None = None,
         page: Callable[[], bytes] | None = None,
         page_after_s: float = PAGE_AFTER_S,
+        dynamic: bool = False,
     ) -> None:
         self.name = name
         self.problem: Problem | None = None
-        """The last channel failure; None after the next success. The owner may set it too."""
+        """The last channel failure; None after the next success. The owner may set it too.
+
+        That one of the many targets of a dynamic forward is not there, is none.
+        """
         self.failed = asyncio.Event()
         """Set whenever a channel fails; the owner clears it."""
         self._listen = listen
@@ -103,15 +92,13 @@ class Listener:
         self._numbers = itertools.count(1)
         self._accepted = 0
         self._served_held = 0
-        self._cut = 0
         self._held = HeldConnections(changed, room)
         self._lookout: Lookout | None = None
         if page and isinstance(listen, TcpAddress):
             self._lookout = Lookout(page, page_after_s, self._show_page)
+        self._greetings = Greetings(self._start, self._admit_greeted) if dynamic else None
         self._openings: set[_Opening] = set()
-        self._bridges: set[Bridge] = set()
-        self._ended_bytes_in = 0
-        self._ended_bytes_out = 0
+        self._streams = Streams(self._stream_ended)
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
@@ -135,13 +122,13 @@ class Listener:
     def stats(self) -> ListenerStats:
         """The counts as they are now."""
         return ListenerStats(
-            active=len(self._bridges) + len(self._openings),
+            active=len(self._streams) + len(self._openings),
             held=len(self._held),
             accepted=self._accepted,
-            bytes_in=self._ended_bytes_in + sum(bridge.bytes_in for bridge in self._bridges),
-            bytes_out=self._ended_bytes_out + sum(bridge.bytes_out for bridge in self._bridges),
+            bytes_in=self._streams.bytes_in,
+            bytes_out=self._streams.bytes_out,
             served_held=self._served_held,
-            cut=self._cut,
+            cut=self._streams.cut,
         )
 
     async def __aenter__(self) -> Listener:
@@ -165,6 +152,8 @@ class Listener:
                 self._binding.close()
                 self._binding = None
             self._move_gate(None, refusing=True)
+            if self._greetings:
+                self._greetings.stop()
             for arrival in [*self._held.take(), *map(self._take, list(self._openings))]:
                 reset(arrival.sock)
             if self._lookout:
@@ -211,8 +200,7 @@ class Listener:
 
     def reset(self) -> None:
         """Cut all established connections at once; their clients see a reset."""
-        for bridge in list(self._bridges):
-            bridge.reset()
+        self._streams.reset()
 
     def _move_gate(self, opener: Opener | None, *, refusing: bool) -> None:
         self._opener = opener
@@ -224,9 +212,16 @@ class Listener:
         self._accepted += 1
         deadline = asyncio.get_running_loop().time() + self._hold_s
         arrival = Arrival(next(self._numbers), sock, deadline)
-        self._admit(arrival)
+        if self._greetings and not self._refusing:
+            self._greetings.add(arrival)
+        else:
+            self._admit(arrival)
         if self._lookout:
             self._lookout.watch(arrival)
+        self._changed()
+
+    def _admit_greeted(self, arrival: Arrival) -> None:
+        self._admit(arrival)
         self._changed()
 
     def _admit(self, arrival: Arrival) -> None:
@@ -237,6 +232,13 @@ class Listener:
             self._held.add(arrival)
         elif self._lookout:
             self._start(self._turn_away(arrival, self._lookout))
+        else:
+            self._dismiss(arrival)
+
+    def _dismiss(self, arrival: Arrival, error: JTunnelError | None = None) -> None:
+        """Reset it, or tell a client of a dynamic forward why it is not served."""
+        if arrival.request:
+            self._start(refuse(arrival.sock, arrival.request, error))
         else:
             reset(arrival.sock)
 
@@ -267,10 +269,11 @@ class Listener:
         self._openings.add(opening)
         self._start(self._open(opening))
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     async def _open(self, opening: _Opening) -> None:
         """Open a far side and join the arrival to it.
@@ -278,10 +281,14 @@ class Listener:
         The opener is never cancelled half-way, since that leaks a channel (asyncssh issue 823):
         when it comes too late, its far end is aborted.
         """
-        bridge = Bridge(self._bridge_ended)
+        bridge = self._streams.new()
         timer = asyncio.get_running_loop().call_later(self._open_timeout_s, self._give_up, opening)
+        request = opening.arrival.request
         try:
-            far_end = await opening.opener(bridge.far)
+            if request:
+                far_end = await opening.opener(bridge.far, request.target)
+            else:
+                far_end = await opening.opener(bridge.far)
         except ChannelError as error:
             await self._fail(opening, error)
             return
@@ -301,11 +308,11 @@ class Listener:
         if self._lookout:
             self._lookout.forget(arrival)
         self.problem = None
-        if hung_up(arrival.sock):
+        if hung_up(arrival.sock) or (request and not grant(arrival.sock, request)):
             far_end.abort()
             arrival.sock.close()
         else:
-            self._bridges.add(bridge)
+            self._streams.add(bridge)
             await bridge.join(far_end, arrival.sock)
         self._changed()
 
@@ -332,37 +339,39 @@ class Listener:
         """The opener has had its time: the arrival waits for another, or is reset."""
         if opening not in self._openings:
             return
-        if opening.gate_moved.is_set():
+        # Of many targets some never answer, through whatever connection: each is given one time.
+        is_target = self._greetings is not None and self._opener == opening.opener
+        if opening.gate_moved.is_set() and not is_target:
             self._admit(self._take(opening))
             self._changed()
             return
         message = f"no channel was opened within {self._open_timeout_s:g} s"
+        if is_target:
+            self._drop(opening, ChannelError("target-refused", message, reason="unreachable"))
+            return
         advice = "if this goes on, restart the tunnel"
         self._drop(opening, ChannelError("connection-lost", message, advice))
 
     def _drop(self, opening: _Opening, error: JTunnelError) -> None:
-        """Reset the arrival, unless it was taken over, and let the error be the forward's problem."""
+        """Dismiss the arrival, unless it was taken over, and let the error be the forward's problem."""
         if opening not in self._openings:
             return
-        reset(self._take(opening).sock)
-        self.problem = error.problem
-        self.failed.set()
+        self._dismiss(self._take(opening), error)
+        if not (self._greetings and error.kind == "target-refused"):
+            self.problem = error.problem
+            self.failed.set()
         self._changed()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._check_quiet()
 
-    def _bridge_ended(self, bridge: Bridge) -> None:
-        self._bridges.discard(bridge)
-        self._ended_bytes_in += bridge.bytes_in
-        self._ended_bytes_out += bridge.bytes_out
-        self._cut += bridge.was_cut
+    def _stream_ended(self) -> None:
         self._changed()
         self._check_quiet()
 
     def _check_quiet(self) -> None:
-        if not self._tasks and not self._bridges:
+        if not self._tasks and not self._streams:
             self._quiet.set()
 
     async def _wait_until_quiet(self) -> None:

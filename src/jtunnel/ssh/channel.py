@@ -47,3 +47,17 @@ class ChannelSession(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[byte
 
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
+
+
+class ArrivedSession(ChannelSession):
+    """The same for a channel that the far side opened: its protocol is handed the channel."""
+
+    def connection_made(self, chan: Any) -> None:
+        super().connection_made(chan)
+        self._protocol.connection_made(chan)
+
+    def forget(self) -> None:
+        """Where the connection ended before the channel was open, asyncssh tells nobody: do it."""
+        if self.channel is None:
+            self._tell_end(self)
+            self._protocol.connection_lost(ConnectionResetError("the connection is gone"))

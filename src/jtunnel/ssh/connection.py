@@ -1,4 +1,4 @@
-"""A live SSH connection: run commands, open channels, ask whether the peer still answers.
+"""A live SSH connection: run commands, open channels, listen over there, ask whether the peer still answers.
 
 It never reconnects; what happens after it is lost is its link's affair.
 """
@@ -6,6 +6,7 @@ It never reconnects; what happens after it is lost is its link's affair.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -16,10 +17,11 @@ import asyncssh
 from jtunnel.address import Address, TcpAddress
 from jtunnel.changes import Changes
 from jtunnel.errors import ChannelError, LinkError
-from jtunnel.remote import CommandResult, FarEnd
+from jtunnel.remote import Arrived, CommandResult, FarEnd, RemoteListening
 from jtunnel.ssh import failures
-from jtunnel.ssh.channel import ChannelSession
+from jtunnel.ssh.channel import ArrivedSession, ChannelSession
 from jtunnel.ssh.command import EndlessOutputError, run_to_end
+from jtunnel.ssh.remote_listening import Listening, RefusedError
 from jtunnel.ssh.sockets import Progress, ip_addresses, read_progress, reset_on_close
 
 _T = TypeVar("_T")
@@ -27,9 +29,11 @@ _T = TypeVar("_T")
 #: Seconds that an orderly goodbye may take before the socket is simply closed.
 CLOSE_TIMEOUT_S: Final = 1.0
 
+_log = logging.getLogger(__name__)
+
 
 class Connection:
-    """One authenticated SSH connection (`Remote`); `where` names its far side in messages.
+    """One authenticated SSH connection (`ListeningRemote`); `where` names its far side in messages.
 
     `asked_person`: this login took a password or code from a person, and cannot be repeated without one.
     `local_address` and `peer_address` are the IP addresses of its own TCP connection; None where that is
@@ -60,6 +64,12 @@ class Connection:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._streams: set[ChannelSession] = set()
         self._stream_ends = Changes()
+        self._listenings: set[Listening] = set()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the far side is this machine, as far as the addresses of its own TCP connection tell."""
+        return self.peer_address is not None and self.peer_address == self.local_address
 
     @property
     def is_lost(self) -> bool:
@@ -127,6 +137,52 @@ class Connection:
 
         self._streams.add(session)
         return await self._finished(connect(), _abort_far_end)
+
+    async def listen(self, listen: Address, arrived: Arrived) -> RemoteListening:
+        """See `ListeningRemote`; the same twice over one connection is refused here."""
+        self._listenings = {other for other in self._listenings if not other.is_over}
+        if any(_clash(other.address, listen) for other in self._listenings):
+            raise failures.listening_twice(self.where, listen)
+        listening = Listening(self.ssh, listen, lambda: self._accept(arrived))
+
+        async def ask() -> Listening:
+            self._listenings.add(listening)
+            try:
+                await listening.ask()
+            except BaseException:
+                self._listenings.discard(listening)
+                raise
+            return listening
+
+        def discard(late: Listening) -> None:
+            self._start(late.give_back())
+
+        try:
+            return await self._finished(ask(), discard)
+        except (asyncssh.Error, OSError, AssertionError):  # the last as in `run`
+            raise self._lost_channel() from None
+        except RefusedError:
+            # asyncssh refuses for a connection that is gone; a turn of the loop later that is known here too.
+            await asyncio.sleep(0)
+            if not self._is_open:
+                raise self._lost_channel() from None
+            if any(_clash(other.address, listen, anywhere=True) for other in self._listenings):
+                raise failures.listening_twice(self.where, listen) from None
+            raise failures.listening_refused(self.where, listen) from None
+
+    async def _accept(self, arrived: Arrived) -> ArrivedSession:
+        """The session of a channel that the far side opens; raises asyncssh.ChannelOpenError."""
+        try:
+            session = ArrivedSession(await arrived(), self._forget_stream)
+        except ChannelError as error:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, error.message) from None
+        except Exception:  # noqa: BLE001  (asyncssh would end the connection for it)
+            _log.exception("%s: a channel from there failed", self.where)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "internal error") from None
+        self._streams.add(session)
+        # asyncssh opens the channel before the loop's next turn, or never.
+        asyncio.get_running_loop().call_soon(session.forget)
+        return session
 
     async def wait_idle(self) -> None:
         """Wait until there is no stream, not even one that is being opened; commands do not count."""
@@ -211,6 +267,13 @@ class Connection:
 def _discard(late: asyncio.Task[_T], discard: Callable[[_T], None]) -> None:
     if not late.cancelled() and late.exception() is None:
         discard(late.result())
+
+
+def _clash(one: Address, other: Address, *, anywhere: bool = False) -> bool:
+    """Whether the two are one port or path; `anywhere`: on whatever addresses."""
+    if isinstance(one, TcpAddress) and isinstance(other, TcpAddress):
+        return one.port == other.port != 0 and (anywhere or one.host.lower() == other.host.lower())
+    return one == other
 
 
 def _close_process(process: asyncssh.SSHClientProcess[bytes]) -> None:

@@ -13,6 +13,17 @@ from jtunnel.errors import ChannelError, LinkError, one_line
 from jtunnel.ssh.names import NAME_TIMEOUT_S
 from jtunnel.ssh.prompts import Question
 
+#: What strerror(3) and gai_strerror(3) of Linux, macOS and the BSDs say of a host that is not reached.
+_UNREACHABLE = (
+    "unreachable",
+    "no route",
+    "timed out",
+    "is down",
+    "not known",
+    "no address",
+    "name resolution",
+    "unknown host",
+)
 _CHECK_HOST = "check the network (VPN?) and the host name"
 
 
@@ -134,11 +145,38 @@ def channel_failed(target: Address, error: asyncssh.ChannelOpenError) -> Channel
             "target-refused",
             f"nobody listens on {target} of the remote host{detail}",
             "start the program there, or correct the forward's target",
+            reason=_classify(reason),
         )
     return ChannelError(
         "target-refused",
         f"the remote socket {target.path} cannot be opened{detail}",
         "check that its program runs, and AllowStreamLocalForwarding in sshd_config",
+    )
+
+
+def _classify(reason: str) -> str:
+    """What kind of failure sshd's words mean: those of strerror(3) and gai_strerror(3), of its own system."""
+    if "refused" in reason:
+        return "refused"
+    return "unreachable" if any(word in reason for word in _UNREACHABLE) else ""
+
+
+def listening_refused(where: str, listen: Address) -> ChannelError:
+    """The server does not listen there for us; it says no more than that (RFC 4254 §7.1)."""
+    return ChannelError(
+        "forward-refused",
+        f"{where} does not let this login listen on {listen}",
+        "ask its administrator for AllowTcpForwarding (and PermitListen) in sshd_config",
+    )
+
+
+def listening_twice(where: str, listen: Address) -> ChannelError:
+    """The same connection listens there already."""
+    return ChannelError(
+        "forward-refused",
+        f"another forward over the same connection listens on {listen} of {where}",
+        "give one of the two another port or path",
+        reason="twice",
     )
 
 
