@@ -14,6 +14,7 @@ from tests.support.client import Jtunnel
 from tests.support.home import Home
 from tests.support.keys import Key, make_key
 from tests.support.profiles import profile
+from tests.support.ssh_agent import SshAgent
 from tests.support.sshd import Sshd
 from tests.support.streams import EchoServer, dial, echoes, free_port
 
@@ -89,16 +90,9 @@ def test_include_match_identity_file_and_host_key_alias(
 @pytest.fixture
 def agent(home: Home) -> Iterator[str]:
     """An ssh-agent without keys, which the environment of `home` names."""
-    path = os.path.join(home.path, "agent.sock")
-    process = subprocess.Popen(
-        ["ssh-agent", "-D", "-a", path], env=home.env, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        assert "SSH_AUTH_SOCK" in process.stdout.readline()
-        home.env["SSH_AUTH_SOCK"] = path
-        yield path
-        process.terminate()
+    with SshAgent(home, "agent.sock") as running:
+        home.env["SSH_AUTH_SOCK"] = running.path
+        yield running.path
 
 
 def add_to_agent(home: Home, key: Key) -> None:
@@ -148,6 +142,21 @@ def test_identities_only_leaves_the_rest_of_the_agent_alone(
     assert ended.returncode == 4, ended.stderr
     assert jtunnel.blocked_by("strict") == "auth-failed"
     jtunnel.check("up", "free")
+
+
+@pytest.mark.long
+def test_an_agent_that_starts_after_the_daemon(
+    jtunnel: Jtunnel, sshd: Sshd, home: Home, account: Account, host_key: Key, client_key: Key
+) -> None:
+    home.add_host("box", port=sshd.port, user=account.name, identity=None, host_key=host_key)
+    jtunnel.write_config(profile("a"))
+    assert jtunnel.run("up").returncode == 4
+    assert jtunnel.blocked_by("a") == "auth-failed"
+    # Where GNOME's keyring listens; nothing names it.
+    with SshAgent(home, "keyring/ssh") as agent:
+        agent.add(client_key)
+        jtunnel.wait_state("a", "up", 20)
+        sshd.log.wait_for("Accepted publickey", 5)
 
 
 def test_a_match_exec_that_hangs_keeps_nobody_else_waiting(

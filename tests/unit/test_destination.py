@@ -67,7 +67,7 @@ def test_hosts_get_what_ssh_config_says(home_dir: Path) -> None:
     assert (box.host, box.user, box.port) == ("box.example", "me", 2200)
     assert box.identity_files == (f"{home_dir}/.ssh/box_key",)
     assert box.user_known_hosts[0] == f"{home_dir}/.ssh/known_hosts"
-    assert box.agent_path == "/agent"
+    assert box.identity_agent is None
 
 
 def test_the_profile_comes_before_ssh_config(home_dir: Path) -> None:

@@ -43,6 +43,7 @@ class Network:
     made: list[Made] = field(default_factory=list)
     ended: int = 0
     steps: list[Step] = field(default_factory=list)
+    key_came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def connect(self) -> Connection:
         now = asyncio.get_running_loop().time()
@@ -68,6 +69,7 @@ class Network:
             self.steps.append,
             is_offline=lambda: self.offline,
             may_race=lambda: not self.asked_person,
+            new_key=self.key_came.wait,
         )
 
     @property
@@ -220,6 +222,20 @@ def test_a_refused_login_waits_for_a_person() -> None:
     assert blocked_after(Network([REFUSED]), lambda redial: redial.start_anew()) == 2
 
 
+def test_a_refused_login_is_tried_again_with_a_new_key() -> None:
+    network = Network([REFUSED, 0.1])
+
+    async def main() -> None:
+        dialling = asyncio.ensure_future(network.redial().run(None))
+        await asyncio.sleep(120)
+        assert isinstance(network.steps[-1], Blocked)
+        network.key_came.set()
+        await dialling
+        assert network.gaps == [120.0]
+
+    run_virtually(main())
+
+
 def test_a_changed_host_key_is_looked_at_once_more_on_another_network() -> None:
     def change_twice(redial: Redial) -> None:
         redial.nudge(burst=True)
@@ -258,3 +274,19 @@ def test_cancelled_in_the_middle_nothing_goes_on() -> None:
         assert network.ended == 2
 
     run_virtually(main())
+
+
+@pytest.mark.parametrize("answer", [UNREACHABLE, None, 5.0], ids=["waiting", "hanging", "dialling"])
+def test_a_redial_that_is_cancelled_leaves_no_task(answer: LinkError | float | None) -> None:
+    async def main() -> set[asyncio.Task[object]]:
+        network = Network([answer])
+        redial = network.redial()
+        redial.hurried = True
+        task = asyncio.create_task(redial.run(LOST))
+        await asyncio.sleep(0.4)
+        task.cancel()
+        await asyncio.wait([task])
+        await let_run()
+        return asyncio.all_tasks() - {cast("asyncio.Task[object]", asyncio.current_task())}
+
+    assert run_virtually(main()) == set()

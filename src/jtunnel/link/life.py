@@ -64,6 +64,7 @@ class Link:
             self._show,
             is_offline=lambda: self._road.is_blocked(watch),
             may_race=lambda: self.desk.asker is None,
+            new_key=self._road.wait_new_key,
         )
 
     @property

@@ -6,6 +6,7 @@ It makes no connection itself; it is told how. What it is doing is shown as phas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ class Redial:
 
     `connect` makes one try and raises LinkError; `show` is told each step; `is_offline` says whether
     there is no route now; `may_race` whether a second try may run beside the first: never where both
-    might ask a person.
+    might ask a person. `new_key` waits until an agent has a key that the latest login lacked.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Redial:
         *,
         is_offline: Callable[[], bool],
         may_race: Callable[[], bool],
+        new_key: Callable[[], Awaitable[object]],
     ) -> None:
         self.hurried = False
         """Whether a try is to start every few seconds; kept true while the old connection is suspected."""
@@ -47,6 +49,7 @@ class Redial:
         self._show = show
         self._is_offline = is_offline
         self._may_race = may_race
+        self._new_key = new_key
         self._waiting_users: set[object] = set()
         self._attempt = 0
         self._failing_since: float | None = None
@@ -107,7 +110,7 @@ class Redial:
     async def wait_anew(self) -> None:
         """Wait until a person asks."""
         self._anew = False
-        await self._wait_unblocked(until_gain=False)
+        await self._wait_unblocked(retry.Block())
         self._anew = False
 
     def forget_failures(self) -> None:
@@ -150,7 +153,7 @@ class Redial:
             self._refusal = error.kind
         if isinstance(decision, retry.Block):
             self._show(Blocked(error))
-            await self._wait_unblocked(until_gain=decision.until_gain)
+            await self._wait_unblocked(decision)
         elif decision.delay_s > 0:
             self._show(self._waiting(error, decision.delay_s))
             await self._wait(error, decision.delay_s, may_hurry=is_network and not failure.offline)
@@ -161,11 +164,18 @@ class Redial:
     def _waiting(self, error: LinkError, delay_s: float) -> Waiting:
         return Waiting(self._attempt, error, datetime.now(UTC) + timedelta(seconds=delay_s))
 
-    async def _wait_unblocked(self, *, until_gain: bool) -> None:
+    async def _wait_unblocked(self, block: retry.Block) -> None:
         self._nudged = False
-        while not (self._anew or (until_gain and self._nudged)):
-            self._stirred.clear()
-            await self._stirred.wait()
+        key = asyncio.ensure_future(self._new_key() if block.until_key else asyncio.Event().wait())
+        key.add_done_callback(lambda _: self._stirred.set())
+        try:
+            while not (self._anew or (block.until_gain and self._nudged) or key.done()):
+                self._stirred.clear()
+                await self._stirred.wait()
+            if key.done():
+                key.result()
+        finally:
+            key.cancel()
         self._nudged = False
 
     async def _wait(self, error: LinkError, delay_s: float, *, may_hurry: bool) -> None:
@@ -184,8 +194,9 @@ class Redial:
                 self._show(self._waiting(error, max(0.0, ends_at - loop.time())))
                 continue
             self._stirred.clear()
-            await asyncio.wait([waiter := asyncio.ensure_future(self._stirred.wait())], timeout=left_s)
-            waiter.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._stirred.wait()
 
     async def _try(self, why: LinkError | None) -> Connection:
         """One try, and where it is slow another beside it; raises a LinkError once all have failed."""
@@ -231,8 +242,10 @@ class Redial:
             stirred = asyncio.ensure_future(self._stirred.wait())
             is_timed = self._is_hurried and self._may_race()
             timeout_s = max(0.0, until - loop.time()) if is_timed else None
-            await asyncio.wait([*tries, stirred], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            stirred.cancel()
+            try:
+                await asyncio.wait([*tries, stirred], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stirred.cancel()
             if any(task.done() for task in tries):
                 return
             if (self._nudged or (is_timed and loop.time() >= until)) and self._may_race():

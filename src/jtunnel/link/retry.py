@@ -66,9 +66,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Wait for a person; with `until_gain`, a change of the network is worth one more try too."""
+    """Wait for a person; with `until_gain`, a change of the network is worth one more try too.
+
+    With `until_key` a key that is new in the agent is: a person has unlocked it, or it has only now started.
+    """
 
     until_gain: bool = False
+    until_key: bool = False
 
 
 def decide(failure: Failure, fraction: float) -> Retry | Block:
@@ -81,7 +85,10 @@ def decide(failure: Failure, fraction: float) -> Retry | Block:
     if failure.kind == "auth-failed" and failure.served_before and not failure.tried_again:
         return Retry(REFUSED_DELAY_S)
     if KINDS[failure.kind][0] != "retrying":
-        return Block(until_gain=failure.kind == "host-key-changed" and not failure.tried_again)
+        return Block(
+            until_gain=failure.kind == "host-key-changed" and not failure.tried_again,
+            until_key=failure.kind in ("auth-failed", "input-required"),
+        )
     if failure.offline:
         return Retry(OFFLINE_DELAY_S)
     if failure.kind == "connection-lost" and failure.attempt <= 1:

@@ -92,6 +92,15 @@ class Road:
         self._peer = connection.peer_address
         return connection
 
+    async def wait_new_key(self) -> None:
+        """Wait until the agent has a key that the latest login lacked, or the jump host serves again."""
+        if (jump := self.jump) is not None and not isinstance(jump.phase, Serving):
+            await jump.changes.until(lambda: isinstance(jump.phase, Serving))
+        elif self.resolved is not None:
+            await self._keys.wait_new_agent_key(self.resolved, self._environ, self._dialer.agents)
+        else:
+            await asyncio.Event().wait()
+
     def is_blocked(self, watch: Watch) -> bool:
         """Whether this machine surely has no way to the host now; what other programs dial is not known."""
         host = self.resolved.host if self.resolved else ""

@@ -86,7 +86,7 @@ class Attempt:
         self._unusable: list[str] = []
         self._keys: AsyncGenerator[asyncssh.SSHKeyPair, None] = cast(
             "AsyncGenerator[asyncssh.SSHKeyPair, None]",
-            offer_keys(resolved, environ, store, self._ask_passphrase, self._unusable.append),
+            offer_keys(resolved, environ, dialer.agents, store, self._ask_passphrase, self._unusable.append),
         )
 
     async def run(self, jump: Connection | None) -> Connection:

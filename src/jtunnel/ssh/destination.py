@@ -40,7 +40,8 @@ class Resolved:
     """Named by profile or ssh_config, in that order; empty where the defaults apply."""
     user_known_hosts: tuple[str, ...]
     global_known_hosts: tuple[str, ...]
-    agent_path: str | None
+    identity_agent: str | None
+    """IdentityAgent, as `jtunnel.ssh.agent` takes it; None leaves the agent to be found at each login."""
     key: tuple[object, ...]
     options: asyncssh.SSHClientConnectionOptions = field(compare=False, repr=False)
 

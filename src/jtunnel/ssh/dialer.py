@@ -1,4 +1,4 @@
-"""What all connection attempts of the daemon share: threads for what blocks, and turns at shaking hands.
+"""What all connection attempts of the daemon share: threads for what blocks, agents, turns at shaking hands.
 
 A handshake is the key exchange and the login; connecting before it is no part of it.
 """
@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from jtunnel.ssh.agent import Agents
 from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.names import Names
 from jtunnel.ssh.own_thread import OwnThreads
@@ -25,6 +26,7 @@ class Dialer:
 
     def __init__(self, names: Names | None = None) -> None:
         self.names = names or Names()
+        self.agents = Agents()
         self._readings = OwnThreads(
             at_once=_READINGS, limit_s=RESOLVE_TIMEOUT_S, most=2 * _READINGS, most_each=2
         )

@@ -11,19 +11,21 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 import asyncssh
 
 from jtunnel import paths
+from jtunnel.ssh.agent import Agents
 from jtunnel.ssh.destination import Resolved
 
 _log = logging.getLogger(__name__)
 
 _DEFAULT_FILES: Final = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
-_AGENT_TIMEOUT_S: Final = 5.0
 _PASSPHRASE_TRIES: Final = 3
+#: Seconds between looks at the agent while a login is blocked for want of a key.
+_AGENT_LOOK_S: Final = 5.0
 
 #: Asks a person for the passphrase of a file; None when nobody answers.
 AskPassphrase = Callable[[str], Awaitable[str | None]]
@@ -39,6 +41,7 @@ class KeyStore:
 
     def __init__(self) -> None:
         self.person_logged_in = False
+        self._agent_keys: frozenset[bytes] | None = None
         self._unlocked: dict[bytes, asyncssh.SSHKey] = {}
 
     async def unlock(self, path: str, data: bytes, ask: AskPassphrase) -> asyncssh.SSHKey | None:
@@ -58,10 +61,31 @@ class KeyStore:
             return key
         return None
 
+    def note_agent_keys(self, keys: Iterable[bytes]) -> None:
+        """Remember which keys of the agent's the latest login could offer."""
+        self._agent_keys = frozenset(keys)
+
+    async def wait_new_agent_key(
+        self, resolved: Resolved, environ: Mapping[str, str], agents: Agents
+    ) -> None:
+        """Wait until the agent lists a key that the latest login could not offer; asks nobody else."""
+        offered = self._agent_keys
+        while True:
+            listed = await agents.list_keys(resolved.identity_agent, environ)
+            if offered is None:
+                offered = listed
+            new, offered = listed - offered, offered | listed
+            if any(_may_offer(key, resolved, environ) for key in new):
+                # One try for each key, also where that login does not come to offering any.
+                self._agent_keys = offered
+                return
+            await asyncio.sleep(_AGENT_LOOK_S)
+
 
 async def offer_keys(
     resolved: Resolved,
     environ: Mapping[str, str],
+    agents: Agents,
     store: KeyStore,
     ask: AskPassphrase,
     complain: Complain,
@@ -72,10 +96,11 @@ async def offer_keys(
     named = resolved.identity_files or _default_files(environ)
     files = _readable(named)
     certificates = [paths.expand(str(path), environ) for path in resolved.option("CertificateFile", [])]
-    public = {path: key.public_data for path in named if (key := _public_key(path))}
-    agent = await _open_agent(resolved.agent_path)
+    public = _public_halves(named)
+    agent = await agents.open(resolved.identity_agent, environ)
     try:
-        held = list(await _agent_keys(agent)) if agent else []
+        held = agent.keys if agent else []
+        store.note_agent_keys(pair.public_data for pair in held)
         matching = [pair for pair in held if pair.public_data in public.values()]
         for pair in matching:
             yield pair
@@ -148,24 +173,16 @@ async def _file_keys(
         return []
 
 
-async def _open_agent(path: str | None) -> asyncssh.SSHAgentClient | None:
-    if not path:
-        return None
-    try:
-        async with asyncio.timeout(_AGENT_TIMEOUT_S):
-            return await asyncssh.connect_agent(path)
-    except (OSError, asyncssh.Error, ValueError) as error:
-        _log.info("agent %s does not answer: %s", path, type(error).__name__)
-        return None
+def _may_offer(public_data: bytes, resolved: Resolved, environ: Mapping[str, str]) -> bool:
+    """Whether a login would offer this key of the agent's (ssh_config(5), IdentitiesOnly)."""
+    if not resolved.option("IdentitiesOnly", False):
+        return True
+    return public_data in _public_halves(resolved.identity_files or _default_files(environ)).values()
 
 
-async def _agent_keys(agent: asyncssh.SSHAgentClient) -> Sequence[asyncssh.SSHKeyPair]:
-    try:
-        async with asyncio.timeout(_AGENT_TIMEOUT_S):
-            return await agent.get_keys()
-    except (OSError, asyncssh.Error, ValueError) as error:
-        _log.info("the agent lists no keys: %s", type(error).__name__)
-        return ()
+def _public_halves(files: Iterable[str]) -> dict[str, bytes]:
+    """By path, the public halves of those key files that have one."""
+    return {path: key.public_data for path in files if (key := _public_key(path))}
 
 
 def _default_files(environ: Mapping[str, str]) -> tuple[str, ...]:

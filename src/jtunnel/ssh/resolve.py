@@ -13,7 +13,7 @@ from jtunnel.errors import LinkError
 from jtunnel.ssh.destination import Destination, Resolved
 from jtunnel.ssh.jumps import jump_destination
 from jtunnel.ssh.own_thread import OwnThreads, run_in_own_thread
-from jtunnel.ssh.ssh_config import agent_path, load_options
+from jtunnel.ssh.ssh_config import identity_agent, load_options
 
 #: Seconds for reading ssh_config; `Match exec` runs commands of the user's there.
 RESOLVE_TIMEOUT_S: Final = 10.0
@@ -30,6 +30,7 @@ _NOT_COMPARED: Final = frozenset(
         "UserKnownHostsFile",
         "GlobalKnownHostsFile",
         "IdentityFile",
+        "IdentityAgent",
         "Tag",
         "RequestTTY",
         "RemoteCommand",
@@ -101,7 +102,7 @@ def _resolve(destination: Destination, environ: Mapping[str, str], seen: tuple[s
         identity_files=identities,
         user_known_hosts=tuple(paths.expand(path, environ) for path in known),
         global_known_hosts=global_known,
-        agent_path=agent_path(config.get("IdentityAgent"), environ),
+        identity_agent=identity_agent(config, environ),
         key=(),
         options=options,
     )
@@ -121,7 +122,8 @@ def _sharing_key(
         resolved.identity_files,
         resolved.user_known_hosts,
         resolved.global_known_hosts,
-        resolved.agent_path,
+        # As it was named: which agent that is may change from one login to the next.
+        resolved.identity_agent,
         destination.keepalive_interval_s,
         destination.keepalive_count,
         tuple(compared),

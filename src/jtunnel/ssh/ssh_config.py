@@ -10,6 +10,7 @@ import asyncssh
 
 from jtunnel import paths
 from jtunnel.errors import LinkError
+from jtunnel.ssh.agent import NO_AGENT, VARIABLE
 from jtunnel.ssh.destination import Destination
 
 _SYSTEM_CONFIG: Final = "/etc/ssh/ssh_config"
@@ -69,12 +70,15 @@ def _config_files(destination: Destination, environ: Mapping[str, str]) -> list[
     return [path for path in files if os.access(path, os.R_OK)]
 
 
-def agent_path(configured: object, environ: Mapping[str, str]) -> str | None:
-    """IdentityAgent as ssh_config(5) has it: a path, `none`, `SSH_AUTH_SOCK` or `$NAME`."""
-    if isinstance(configured, str) and configured != "SSH_AUTH_SOCK":
-        if configured.lower() == "none":
-            return None
-        if configured.startswith("$"):
-            return environ.get(configured[1:].strip("{}")) or None
-        return paths.expand(configured, environ)
-    return environ.get("SSH_AUTH_SOCK") or None
+def identity_agent(config: asyncssh.config.SSHConfig, environ: Mapping[str, str]) -> str | None:
+    """IdentityAgent of ssh_config(5): a path, NO_AGENT, VARIABLE; None where nothing is said of it."""
+    configured = config.get("IdentityAgent", ())
+    if configured is None:  # what asyncssh makes of `none`
+        return NO_AGENT
+    if not isinstance(configured, str):
+        return None
+    if configured in (VARIABLE, f"${VARIABLE}", f"${{{VARIABLE}}}"):
+        return VARIABLE
+    if configured.startswith("$"):
+        return environ.get(configured[1:].strip("{}")) or NO_AGENT
+    return paths.expand(configured, environ)
