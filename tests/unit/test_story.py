@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
 
 from jtunnel.errors import LinkError
-from jtunnel.forward.listener import Listener
 from jtunnel.status import State
 from jtunnel.tunnel.story import Story
 
@@ -20,18 +18,14 @@ BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
 @dataclass
-class Stats:
-    """The two counts that matter."""
+class Count:
+    """What a story asks for: how many that waited were served, how many open connections were cut."""
 
-    served_held: int = 0
+    served: int = 0
     cut: int = 0
 
-
-@dataclass
-class Forwarded:
-    """Stands for a listener."""
-
-    stats: Stats = field(default_factory=Stats)
+    def __call__(self) -> tuple[int, int]:
+        return self.served, self.cut
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -42,8 +36,8 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_an_outage_is_told_from_its_cause_to_its_cost(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    forwarded = Forwarded()
-    story = Story("gpu", [cast("Listener", forwarded)])
+    count = Count()
+    story = Story("gpu", count)
     seconds = 0.0
 
     def tell(state: State, error: LinkError | None, after_s: float) -> list[str]:
@@ -59,7 +53,7 @@ def test_an_outage_is_told_from_its_cause_to_its_cost(caplog: pytest.LogCaptureF
     assert tell("retrying", LOST, 1) == []
     assert tell("retrying", REFUSED, 1) == ["retrying: gpu-box refuses connections; check the network"]
     assert tell("connecting", None, 20) == ["connecting"]
-    forwarded.stats = Stats(served_held=3, cut=1)
+    count.served, count.cut = 3, 1
     assert tell("up", None, 1) == [
         "up again after 23 s, 3 waiting connections served, 1 open connection reset"
     ]

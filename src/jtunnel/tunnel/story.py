@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import datetime
 
 from jtunnel.errors import JTunnelError
-from jtunnel.forward.listener import Listener
 from jtunnel.status import State
 
 
 class Story:
-    """Told each state of a tunnel, in order; writes what has changed."""
+    """Told each state of a tunnel, in order; writes what has changed.
 
-    def __init__(self, name: str, listeners: Iterable[Listener]) -> None:
-        self._listeners = list(listeners)
+    `count` says how many that waited were served, and how many open connections were cut, so far.
+    """
+
+    def __init__(self, name: str, count: Callable[[], tuple[int, int]]) -> None:
+        self._count = count
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": name})
         self._told: tuple[State, str | None] = ("down", None)
         self._lost_at: datetime | None = None
@@ -42,13 +44,9 @@ class Story:
         if state == "up":
             self._served, self._cut = self._count()
 
-    def _count(self) -> tuple[int, int]:
-        stats = [listener.stats for listener in self._listeners]
-        return sum(each.served_held for each in stats), sum(each.cut for each in stats)
-
     def _outcome(self, now: datetime, lost_at: datetime) -> str:
         served, cut = self._count()
-        outcome = [f"after {_length(max(0.0, (now - lost_at).total_seconds()))}"]
+        outcome = [f"after {length(max(0.0, (now - lost_at).total_seconds()))}"]
         if waited := served - self._served:
             outcome.append(f"{_plural(waited, 'waiting connection')} served")
         ended = cut - self._cut
@@ -56,7 +54,7 @@ class Story:
         return ", ".join(outcome)
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
