@@ -14,6 +14,7 @@ State = Literal["down", "connecting", "starting", "queued", "up", "retrying", "b
 JupyterState = Literal["searching", "starting", "queued", "ready", "not-answering", "gone"]
 Origin = Literal["started", "adopted"]
 ForwardKind = Literal["local", "remote", "dynamic"]
+StartedBy = Literal["systemd", "launchd", "hand"]
 Autostart = bool | Literal["on-demand"]
 
 
@@ -26,13 +27,17 @@ class Problem(TypedDict):
 
 
 class ForwardStatus(TypedDict):
-    """One forward. `held` and `active` count local connections; bytes are seen from this machine."""
+    """One forward, `temporary` where `jtunnel forward` added it.
+
+    `held` and `active` count connections; bytes are seen from this machine.
+    """
 
     name: str
     kind: ForwardKind
     listen: str
     target: str | None
     listening: bool
+    temporary: bool
     active: int
     held: int
     accepted: int
@@ -88,6 +93,7 @@ class DaemonStatus(TypedDict):
     started_at: str
     config_path: str
     config_problem: Problem | None
+    started_by: StartedBy
 
 
 class StatusDocument(TypedDict):

@@ -28,15 +28,19 @@ PROBLEM: Final = -32000
 #: What a client may ask → the parameters each takes.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "hello": ("protocol", "version"),
-    "status": ("names",),
-    "watch": ("names",),
+    "status": ("names", "tags"),
+    "watch": ("names", "tags"),
     "up": ("names", "tags", "all", "interactive"),
     "down": ("names", "tags", "all"),
-    "restart": ("names", "interactive"),
+    "restart": ("names", "tags", "interactive"),
     "url": ("name",),
     "page": ("name",),
     "stop": ("name", "force"),
     "remote_log": ("name", "lines"),
+    "forward": ("name", "spec", "kind", "label"),
+    "unforward": ("name", "spec"),
+    "history": ("names", "tags"),
+    "rename": ("name", "to"),
     "reload": (),
     "shutdown": (),
 }

@@ -141,7 +141,14 @@ def test_status_has_the_fields_of_the_contract(
     assert set(document) == {"schema", "daemon", "tunnels"}
     assert document["schema"] == 1
     daemon = document["daemon"]
-    assert set(daemon) == {"version", "pid", "started_at", "config_path", "config_problem"}
+    assert set(daemon) == {
+        "version",
+        "pid",
+        "started_at",
+        "config_path",
+        "config_problem",
+        "started_by",
+    }
     assert UTC_TIME.fullmatch(daemon["started_at"])
     assert daemon["config_path"] == jtunnel.home.config_file
     assert daemon["pid"] == jtunnel.daemon_pid()
@@ -173,6 +180,7 @@ def test_status_has_the_fields_of_the_contract(
                 "listen": f"127.0.0.1:{port}",
                 "target": echo.target,
                 "listening": True,
+                "temporary": False,
                 "active": 0,
                 "held": 0,
                 "accepted": 0,
@@ -185,37 +193,6 @@ def test_status_has_the_fields_of_the_contract(
     assert set(idle) == {*up, "latency_ms", "since"}
     assert (idle["state"], idle["wanted"], idle["alias"]) == ("down", False, "box")
     assert (idle["host"], idle["latency_ms"]) == (None, None)
-
-
-def test_remote_and_dynamic_forwards_say_that_they_come_later(
-    jtunnel: Jtunnel, box: Sshd, echo: EchoServer
-) -> None:
-    port, remote, dynamic = free_port(), free_port(), free_port()
-    jtunnel.write_config(
-        profile(
-            "a",
-            f"{port}:{echo.target}",
-            f'{{ kind = "remote", listen = "{remote}", target = "{echo.target}" }}',
-            f'{{ kind = "dynamic", listen = "{dynamic}" }}',
-        )
-    )
-    ended = jtunnel.run("up", "a")
-    assert ended.returncode == 0
-    for name in (remote, dynamic):
-        assert f"forward {name}: " in ended.stderr
-    local, *later = jtunnel.tunnel("a")["forwards"]
-    assert local["problem"] is None
-    assert [(forward["kind"], forward["listening"]) for forward in later] == [
-        ("remote", False),
-        ("dynamic", False),
-    ]
-    for forward in later:
-        assert forward["problem"] is not None
-        assert "this version" in forward["problem"]["message"]
-        assert "ssh -R" in forward["problem"]["advice"]
-    assert not listens(dynamic)
-    with dial(port) as client:
-        assert echoes(client)
 
 
 def test_a_target_that_is_not_there_yet(jtunnel: Jtunnel, box: Sshd) -> None:

@@ -10,6 +10,9 @@ from tests.support.profiles import profile
 from tests.support.sshd import Sshd
 from tests.support.streams import EchoServer, dial, echoes, free_port, is_reset, listens
 
+#: These tests say when the config is read.
+ASKED = "watch_config = false\n"
+
 
 def hang_up(jtunnel: Jtunnel) -> None:
     """Send the daemon SIGHUP."""
@@ -23,7 +26,7 @@ def test_only_what_changed_is_touched(jtunnel: Jtunnel, box: Sshd, echo: EchoSer
     new_port = free_port()
     same = profile("kept", f"{kept}:{echo.target}")
     jtunnel.write_config(
-        same + profile("moved", f"{moved}:{echo.target}") + profile("gone", f"{gone}:{echo.target}")
+        ASKED + same + profile("moved", f"{moved}:{echo.target}") + profile("gone", f"{gone}:{echo.target}")
     )
     jtunnel.check("up", "--all")
     with dial(kept) as stream, dial(moved) as cut, dial(gone) as dropped:
@@ -32,7 +35,8 @@ def test_only_what_changed_is_touched(jtunnel: Jtunnel, box: Sshd, echo: EchoSer
         assert echoes(dropped)
         # The same in other words, and in another order.
         jtunnel.write_config(
-            profile("added", f"{added}:{echo.target}", autostart=True)
+            ASKED
+            + profile("added", f"{added}:{echo.target}", autostart=True)
             + profile("moved", f"{new_port}:{echo.target}")
             + f"# a comment\n{same}hold = 300\n"
         )
@@ -53,7 +57,7 @@ def test_only_what_changed_is_touched(jtunnel: Jtunnel, box: Sshd, echo: EchoSer
 
 def test_a_broken_config_changes_nothing(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     port = free_port()
-    good = profile("a", f"{port}:{echo.target}")
+    good = ASKED + profile("a", f"{port}:{echo.target}")
     jtunnel.write_config(good)
     jtunnel.check("up")
     with dial(port) as stream:
@@ -81,7 +85,7 @@ def test_a_broken_config_changes_nothing(jtunnel: Jtunnel, box: Sshd, echo: Echo
 
 def test_sighup_reloads(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     port, added = free_port(), free_port()
-    good = profile("a", f"{port}:{echo.target}")
+    good = ASKED + profile("a", f"{port}:{echo.target}")
     jtunnel.write_config(good)
     jtunnel.check("up")
     with dial(port) as stream:
@@ -101,9 +105,9 @@ def test_sighup_reloads(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
 
 def test_up_reads_an_edited_config_first(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     port = free_port()
-    jtunnel.write_config(profile("a"))
+    jtunnel.write_config(ASKED + profile("a"))
     jtunnel.check("up", "a")
-    jtunnel.write_config(profile("a") + profile("b", f"{port}:{echo.target}", tags=["new"]))
+    jtunnel.write_config(ASKED + profile("a") + profile("b", f"{port}:{echo.target}", tags=["new"]))
     jtunnel.check("up", "--tag", "new")
     with dial(port) as client:
         assert echoes(client)
@@ -111,9 +115,9 @@ def test_up_reads_an_edited_config_first(jtunnel: Jtunnel, box: Sshd, echo: Echo
 
 def test_a_changed_tunnel_that_is_down_stays_down(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     port = free_port()
-    jtunnel.write_config(profile("a") + profile("b"))
+    jtunnel.write_config(ASKED + profile("a") + profile("b"))
     jtunnel.check("up", "a")
-    jtunnel.write_config(profile("a") + profile("b", f"{port}:{echo.target}"))
+    jtunnel.write_config(ASKED + profile("a") + profile("b", f"{port}:{echo.target}"))
     assert jtunnel.check("reload") == "changed: b\n"
     assert jtunnel.tunnel("b")["state"] == "down"
     assert not listens(port)

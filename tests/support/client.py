@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
 
+import psutil
+
 from jtunnel import errors, wire
 from jtunnel.status import StatusDocument, TunnelStatus
 from tests.support import processes
@@ -32,6 +34,7 @@ class Jtunnel:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.env = home.env
+        self._daemons: list[subprocess.Popen[bytes]] = []
 
     def run(self, *words: str, timeout: float = 60.0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command to its end, without a terminal; any exit code is an answer."""
@@ -58,6 +61,28 @@ class Jtunnel:
     def spawn(self, *words: str) -> PseudoTerminal:
         """Run one command in a terminal, to answer its questions."""
         return PseudoTerminal([PROGRAM, *words], self.env)
+
+    def start_daemon(self) -> None:
+        """Start the daemon without a word about any tunnel, as a service manager does, and wait for it."""
+        daemon = subprocess.Popen(
+            [PROGRAM, "daemon"],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._daemons.append(daemon)
+        give_up_at = time.monotonic() + ANSWER_TIMEOUT_S
+        while self.daemon_pid() is None:
+            assert time.monotonic() < give_up_at, self.log_tail()
+            time.sleep(0.05)
+
+    def kill_daemon(self) -> None:
+        """End the daemon as a crash does, and wait for its end."""
+        daemon = psutil.Process(self.daemon_pid())
+        daemon.kill()
+        psutil.wait_procs([daemon], ANSWER_TIMEOUT_S)
 
     def write_config(self, toml: str) -> None:
         """Write config.toml; a running daemon wants a `reload` after it."""
@@ -135,10 +160,15 @@ class Jtunnel:
             self.run("shutdown", timeout=timeout_s)
         # Also a daemon that answers nobody, and whatever it started: all have this home.
         running = processes.running_with("HOME", self.home.path)
+        for daemon in self._daemons:
+            # One that ended and was not waited for is still a process.
+            daemon.poll()
         if left := processes.await_end(running, timeout_s):
             described = processes.describe(left)
             processes.kill(left)
             raise AssertionError(f"these did not end: {described}\n{self.log_tail()}")
+        for daemon in self._daemons:
+            daemon.wait(timeout_s)
 
 
 def _messages(control: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:

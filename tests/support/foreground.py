@@ -55,5 +55,8 @@ class ForegroundDaemon:
                 self._notices.close()
 
     def next_notice(self) -> list[str]:
-        """The assignments of the next message to the service manager."""
-        return self._notices.recv(4096).decode().split("\n")
+        """The assignments of the next message to the service manager that is more than news of its status."""
+        while True:
+            notice = self._notices.recv(4096).decode().split("\n")
+            if not all(line.startswith("STATUS=") for line in notice):
+                return notice

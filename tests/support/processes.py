@@ -40,9 +40,9 @@ def running_as(uid: int) -> list[psutil.Process]:
     return found
 
 
-def children() -> list[psutil.Process]:
-    """The live descendants of this process."""
-    return [process for process in psutil.Process().children(recursive=True) if is_live(process)]
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """The live descendants of a process, else of this one."""
+    return [process for process in psutil.Process(pid).children(recursive=True) if is_live(process)]
 
 
 def is_live(process: psutil.Process) -> bool:

@@ -104,6 +104,8 @@ class ScriptedDaemon:
 
     def close(self) -> None:
         """End as a daemon does: the socket is gone, and so are all conversations."""
+        if self._listener.fileno() < 0:
+            return  # what is at the path by now is its successor's
         if os.path.exists(self.path):
             os.unlink(self.path)
         _shut(self._listener)
@@ -162,6 +164,7 @@ def document(*tunnels: TunnelStatus, config_problem: Problem | None = None) -> S
             "started_at": "2026-11-22T04:00:00Z",
             "config_path": "/home/me/.config/jtunnel/config.toml",
             "config_problem": config_problem,
+            "started_by": "hand",
         },
         "tunnels": list(tunnels),
     }
@@ -220,6 +223,7 @@ def forward(name: str = "6006", **changes: Any) -> ForwardStatus:
         "listen": f"127.0.0.1:{name}",
         "target": f"localhost:{name}",
         "listening": True,
+        "temporary": False,
         "active": 0,
         "held": 0,
         "accepted": 0,

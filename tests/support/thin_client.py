@@ -23,16 +23,18 @@ class Client:
         self.path = tempfile.mkdtemp(prefix="jt-", dir="/tmp")
         self.runtime_dir = os.path.join(self.path, "run")
         self.state_dir = os.path.join(self.path, "state")
-        self.config_file = os.path.join(self.path, "config.toml")
+        self.config_file = os.path.join(self.path, "jtunnel", "config.toml")
         os.mkdir(self.runtime_dir, 0o700)
         os.mkdir(self.state_dir, 0o700)
+        os.mkdir(os.path.dirname(self.config_file))
         self.environ = {
             "HOME": self.path,
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "JTUNNEL_RUNTIME_DIR": self.runtime_dir,
             "JTUNNEL_STATE_DIR": self.state_dir,
-            "JTUNNEL_CONFIG": self.config_file,
+            # Not JTUNNEL_CONFIG, which the scripted daemon's documents would be compared with.
+            "XDG_CONFIG_HOME": self.path,
         }
         if mark := os.environ.get(processes.MARK):
             self.environ[processes.MARK] = mark

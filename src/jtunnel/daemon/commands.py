@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,44 +13,92 @@ from jtunnel.changes import Changes
 from jtunnel.daemon.board import Board
 from jtunnel.daemon.manager import AskAbout, Manager
 from jtunnel.daemon.pages import Pages
-from jtunnel.errors import ControlError, JTunnelError
+from jtunnel.daemon.selection import matching
+from jtunnel.daemon.whole import Works
+from jtunnel.errors import ConfigError, ControlError, JTunnelError
 from jtunnel.jupyter.log import read_log
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.stop import busy_kernels, stop
 from jtunnel.ssh.connection import Connection
-from jtunnel.status import StatusDocument
+from jtunnel.status import ForwardKind, ForwardStatus, StatusDocument
+from jtunnel.telling.teller import Teller
 from jtunnel.tunnel.life import Tunnel
+from jtunnel.tunnel.phase import Down
+from jtunnel.tunnel.report import report_tunnel
 
 _MOST_LINES: Final = 10_000
+#: Seconds in which a forward that is added shows how it fares.
+_FORWARD_S: Final = 12.0
+_KINDS: Final[Mapping[str, ForwardKind]] = {"local": "local", "remote": "remote", "dynamic": "dynamic"}
 
 
 class Commands:
     """The control protocol's methods; each raises JTunnelError in a person's words."""
 
-    def __init__(self, manager: Manager, board: Board, pages: Pages, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, manager: Manager, teller: Teller, board: Board, pages: Pages, stopping: asyncio.Event
+    ) -> None:
         self._manager = manager
+        self._teller = teller
         self._board = board
         self._pages = pages
         self._stopping = stopping
+        self._works = Works()
 
     @property
     def changes(self) -> Changes:
         """Counts every change of the status."""
         return self._board.changes
 
-    def check_names(self, names: Sequence[str] | None) -> None:
-        """Raise ConfigError where a name is no profile's."""
-        for name in names or ():
-            self._manager.tunnel(name)
+    def match(self, names: Sequence[str] | None, tags: Sequence[str] | None) -> list[str] | None:
+        """The profiles that are looked at; None for all. Raises ConfigError where a word means none."""
+        return self._manager.select(names or (), tags or ()) if names or tags else None
 
-    def show(self, names: Sequence[str] | None) -> StatusDocument:
+    def show(self, names: Sequence[str] | None, tags: Sequence[str] | None = None) -> StatusDocument:
         """The status of all or some tunnels; those that are gone by now are left out."""
-        return self._board.show(names or None)
+        if not names and not tags:
+            return self._board.show()
+        return self._board.show(matching(self._manager.profiles, names or (), tags or ()))
 
-    async def status(self, names: list[str] | None = None) -> StatusDocument:
+    async def status(self, names: list[str] | None = None, tags: list[str] | None = None) -> StatusDocument:
         """The status document."""
-        self.check_names(names)
-        return self.show(names)
+        self.match(names, tags)
+        return self.show(names, tags)
+
+    async def history(self, names: list[str] | None = None, tags: list[str] | None = None) -> dict[str, Any]:
+        """Past outages, and how much of a day and a week tunnels were up."""
+        chosen = self.match(names, tags)
+        return self._teller.history(list(self._manager.profiles) if chosen is None else chosen)
+
+    async def forward(
+        self, name: str, spec: str, kind: str = "local", label: str | None = None
+    ) -> ForwardStatus:
+        """Add a forward to a tunnel that is wanted; answers when it listens or has failed."""
+        if kind not in _KINDS:
+            raise ConfigError(
+                "usage", f"there is no kind of forward {kind!r}", f"one of: {', '.join(_KINDS)}"
+            )
+        tunnel = self._manager.tunnel(name)
+        if isinstance(tunnel.phase, Down):
+            raise ControlError("not-up", f"{name} is down", f"bring it up first: jtunnel up {name}")
+        adding = self._manager.add_forward(name, spec, _KINDS[kind], label)
+        added = await self._works.whole(adding)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FORWARD_S):
+                await tunnel.forwards.wait_known(added.name)
+        for forward in report_tunnel(tunnel, wanted=True)["forwards"]:
+            if forward["name"] == added.name:
+                return forward
+        raise ControlError("not-up", f"{name} was taken down meanwhile", f"bring it up: jtunnel up {name}")
+
+    async def unforward(self, name: str, spec: str | None = None) -> dict[str, Any]:
+        """Take away forwards that were added so."""
+        return {"removed": await self._works.whole(self._manager.remove_forwards(name, spec))}
+
+    async def rename(self, name: str, to: str) -> dict[str, Any]:
+        """The next config has this profile by another name."""
+        self._manager.note_rename(name, to)
+        return {}
 
     async def select(
         self,
@@ -58,7 +107,7 @@ class Commands:
         all: bool = False,  # noqa: A002
     ) -> list[str]:
         """The profiles a command means, after a look at whether the config has been edited."""
-        await self._manager.refresh()
+        await self._works.whole(self._manager.refresh())
         return self._manager.select(names, tags, every=all)
 
     def attended(self, names: Sequence[str], ask: AskAbout) -> AbstractContextManager[None]:
@@ -67,12 +116,12 @@ class Commands:
 
     async def up(self, names: list[str]) -> dict[str, Any]:
         """Want tunnels up."""
-        await self._manager.up(names)
+        await self._works.whole(self._manager.up(names))
         return {"names": names}
 
     async def restart(self, names: list[str]) -> dict[str, Any]:
         """Renew the links of tunnels, and say which others that touches."""
-        return {"names": names, "also": await self._manager.restart(names)}
+        return {"names": names, "also": await self._works.whole(self._manager.restart(names))}
 
     async def down(
         self,
@@ -82,7 +131,7 @@ class Commands:
     ) -> dict[str, Any]:
         """Drop tunnels."""
         chosen = self._manager.select(names, tags, every=all)
-        await self._manager.down(chosen)
+        await self._works.whole(self._manager.down(chosen))
         return {"names": chosen}
 
     async def url(self, name: str) -> dict[str, Any]:
@@ -112,7 +161,7 @@ class Commands:
             raise JTunnelError(
                 "not-up", f"{tunnel.profile.host} did not answer in time", f"see `jtunnel status {name}`"
             ) from None
-        await self._manager.down([name])
+        await self._works.whole(self._manager.down([name]))
         return {"stopped": True, "pid": server.pid}
 
     async def remote_log(self, name: str, lines: int = 100) -> dict[str, Any]:
@@ -124,7 +173,7 @@ class Commands:
 
     async def reload(self) -> dict[str, Any]:
         """Reread the config."""
-        return asdict(await self._manager.reload())
+        return asdict(await self._works.whole(self._manager.reload()))
 
     async def shutdown(self) -> dict[str, Any]:
         """End the daemon, once this has been answered."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
-import os
 import socket
 from collections.abc import Collection
+
+from jtunnel.daemon.files import replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,12 @@ class Ports:
             self._write()
         return port
 
+    def rename(self, old: str, new: str) -> None:
+        """A profile has another name, and keeps its port."""
+        if old in self._ports:
+            self._ports[new] = self._ports.pop(old)
+            self._write()
+
     def _read(self) -> dict[str, int]:
         try:
             with open(self._path, encoding="utf-8") as file:
@@ -42,16 +48,11 @@ class Ports:
         }
 
     def _write(self) -> None:
-        temporary = f"{self._path}.new"
         try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(self._ports, file, indent=1, sort_keys=True)
-            os.replace(temporary, self._path)
+            replace_file(self._path, json.dumps(self._ports, indent=1, sort_keys=True))
         except OSError as error:
             # The port is good for now; it may be another after the next start.
             _log.warning("cannot write %s: %s", self._path, error.strerror)
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 def _pick(taken: Collection[int]) -> int:

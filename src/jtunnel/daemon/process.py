@@ -22,15 +22,20 @@ from jtunnel.config.load import load_config
 from jtunnel.config.profile import Config
 from jtunnel.daemon.board import Board
 from jtunnel.daemon.commands import Commands
+from jtunnel.daemon.config_watch import watch_config
 from jtunnel.daemon.control import prepare_directory, serve_control
 from jtunnel.daemon.logs import start_logging
-from jtunnel.daemon.manager import Manager
-from jtunnel.daemon.notify import notify
+from jtunnel.daemon.manager import Manager, Records
+from jtunnel.daemon.notify import MANAGERS_VARIABLES, for_children, keep_status, notify, started_by, summary
 from jtunnel.daemon.pages import Pages
 from jtunnel.daemon.ports import Ports
 from jtunnel.daemon.session import Session
+from jtunnel.daemon.wanted import Wanted
+from jtunnel.daemon.watchdog import keep_watchdog
 from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ControlError, JTunnelError
+from jtunnel.machine.boot import read_boot
 from jtunnel.machine.watch import Watch
+from jtunnel.telling.teller import Teller
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"jtunneld {__version__}")
     parser.parse_args(argv)
+    environ = dict(os.environ)
+    for name in MANAGERS_VARIABLES:
+        # asyncssh's ProxyCommands and whatever else is started from here on inherit what is left.
+        os.environ.pop(name, None)
     try:
-        return run(os.environ)
+        return run(environ)
     except JTunnelError as error:
         for line in getattr(error, "lines", ()) or (str(error),):
             print(f"jtunneld: {line}", file=sys.stderr)
@@ -62,18 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(environ: Mapping[str, str]) -> int:
-    """Take the lock, then live; raises JTunnelError where it cannot start."""
+    """Take the lock, then live; raises JTunnelError where it cannot start.
+
+    A service that finds another daemon at work has nothing to do, and is not started again for it.
+    """
     runtime, state = paths.runtime_dir(environ), paths.state_dir(environ)
     config_path = paths.config_file(environ)
-    config = _load(config_path, environ)
+    config, problem = _load(config_path, environ)
     prepare_directory(runtime)
     prepare_directory(state)
-    lock = _lock(os.path.join(runtime, "jtunnel.lock"), paths.control_socket(environ))
+    try:
+        lock = _lock(os.path.join(runtime, "jtunnel.lock"), paths.control_socket(environ))
+    except _SecondDaemonError as error:
+        if started_by(environ) == "hand":
+            raise
+        # systemd counts it as a failure not to have been ready.
+        notify(environ, "READY=1", f"STATUS={error.message}; it was not started by this service")
+        print(f"jtunneld: {error.message}; this one is not needed", file=sys.stderr)
+        return EXIT_DONE
     try:
         start_logging(paths.log_file(environ), to_terminal=sys.stderr.isatty() or "JOURNAL_STREAM" in environ)
         _raise_descriptor_limit()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_live(config, environ))
+            runner.run(_live(config, environ, problem))
     except BaseExceptionGroup as group:
         # What a start fails with is one error; the task group around it says nothing more.
         expected = group.subgroup((JTunnelError, OSError))
@@ -85,29 +105,47 @@ def run(environ: Mapping[str, str]) -> int:
     return EXIT_DONE
 
 
-async def _live(config: Config, environ: Mapping[str, str]) -> None:
+async def _live(config: Config, environ: Mapping[str, str], problem: ConfigError | None) -> None:
     stopping = asyncio.Event()
-    board = Board(os.getpid(), config.path)
+    board = Board(os.getpid(), config.path, started_by(environ))
     pages = Pages(paths.runtime_dir(environ))
-    ports = Ports(os.path.join(paths.state_dir(environ), "ports.json"))
+    state = paths.state_dir(environ)
     _log.info("jtunneld %s starts, pid %d, %d profiles", __version__, os.getpid(), len(config.profiles))
+    if problem:
+        board.config_problem = problem.problem
+        _log.warning("the config is not read: %s", problem)
     async with asyncio.TaskGroup() as tasks:
         watch = Watch()
-        manager = Manager(tasks, config, environ, board, ports, watch)
-        commands = Commands(manager, board, pages, stopping)
+        teller = Teller(tasks, for_children(environ), state)
+        records = Records(
+            Ports(os.path.join(state, "ports.json")),
+            Wanted(os.path.join(state, "wanted.json"), read_boot()),
+            teller,
+        )
+        manager = Manager(tasks, config, environ, board, records, watch)
+        commands = Commands(manager, teller, board, pages, stopping)
         reload = asyncio.Event()
         _handle_signals(stopping, reload)
-        helpers = [tasks.create_task(_reload_on(reload, manager)), tasks.create_task(watch.run())]
+        helpers = [
+            tasks.create_task(_reload_on(reload, manager)),
+            tasks.create_task(watch.run()),
+            tasks.create_task(watch_config(manager, watch.ticks)),
+        ]
         try:
             async with serve_control(
                 paths.control_socket(environ), lambda reader, writer: Session(reader, writer, commands)
             ):
                 manager.start_automatic()
-                notify(environ, "READY=1", f"STATUS=looking after {len(config.profiles)} profiles")
+                notify(environ, "READY=1", f"STATUS={summary(board)}")
+                helpers += [
+                    tasks.create_task(keep_watchdog(environ)),
+                    tasks.create_task(keep_status(environ, board)),
+                ]
                 await stopping.wait()
                 notify(environ, "STOPPING=1")
                 _go_by_force_after(STOP_TIMEOUT_S)
             # From here nobody is answered: who asks now starts a new daemon, which waits for the lock.
+            await teller.close()
             await manager.close()
         finally:
             for helper in helpers:
@@ -132,14 +170,21 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _load(path: str, environ: Mapping[str, str]) -> Config:
+def _load(path: str, environ: Mapping[str, str]) -> tuple[Config, ConfigError | None]:
+    """The config, and what is wrong with it.
+
+    Raises ConfigError where a person started the daemon; nobody would start a service again before the next
+    login, so it waits for the file to be mended.
+    """
     try:
-        return load_config(path, environ)
+        return load_config(path, environ), None
     except ConfigError as error:
-        if not error.missing:
+        if error.missing:
+            # It may be written later: `up` and `reload` read it then.
+            return Config(path=path, profiles={}), None
+        if started_by(environ) == "hand":
             raise
-        # It may be written later: `up` and `reload` read it then.
-        return Config(path=path, profiles={})
+        return Config(path=path, profiles={}), error
 
 
 def _lock(path: str, control_socket: str) -> int:
@@ -171,10 +216,14 @@ def _answers(control_socket: str) -> bool:
         return True
 
 
-def _second_daemon(descriptor: int) -> ControlError:
+class _SecondDaemonError(ControlError):
+    """Another daemon has the lock."""
+
+
+def _second_daemon(descriptor: int) -> _SecondDaemonError:
     holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
     os.close(descriptor)
-    return ControlError(
+    return _SecondDaemonError(
         "daemon-failed",
         f"another daemon runs already{f' (pid {holder})' if holder.isdecimal() else ''}",
         "use it, or end it with: jtunnel shutdown",
@@ -203,6 +252,8 @@ async def _reload_on(reload: asyncio.Event, manager: Manager) -> None:
             await manager.reload()
         except ConfigError as error:
             _log.warning("the config is not read: %s", error)
+        except Exception:  # noqa: BLE001  (a bug here must not end the tunnels)
+            _log.exception("the config is not taken on")
 
 
 def _go_by_force_after(seconds: float) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from jtunnel import __version__, wire
@@ -34,6 +34,10 @@ _TYPES: Final[Mapping[str, type]] = {
     "lines": int,
     "protocol": int,
     "version": str,
+    "spec": str,
+    "kind": str,
+    "label": str,
+    "to": str,
 }
 _TYPE_NAMES: Final[Mapping[type, str]] = {
     list: "a list of strings",
@@ -41,7 +45,12 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
     str: "a string",
     int: "an integer",
 }
-_REQUIRED: Final = frozenset({"name"})
+#: Parameters that a call cannot do without, by method.
+_REQUIRED: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("url", "page", "stop", "remote_log", "unforward"), frozenset({"name"})),
+    "forward": frozenset({"name", "spec"}),
+    "rename": frozenset({"name", "to"}),
+}
 
 
 class Session:
@@ -72,6 +81,10 @@ class Session:
             "page": commands.page,
             "stop": commands.stop,
             "remote_log": commands.remote_log,
+            "forward": commands.forward,
+            "unforward": commands.unforward,
+            "history": commands.history,
+            "rename": commands.rename,
             "reload": commands.reload,
             "shutdown": commands.shutdown,
         }
@@ -148,7 +161,7 @@ class Session:
             raise ControlError(
                 "protocol-mismatch",
                 f"this daemon (jtunnel {__version__}) speaks another protocol: {wire.PROTOCOL_VERSION}",
-                "run `jtunnel shutdown`, then `jtunnel up`",
+                "renew it with: jtunnel service restart",
             )
 
     async def _send(self, line: bytes) -> None:
@@ -163,18 +176,17 @@ class Session:
         self._speaks_ours = protocol == wire.PROTOCOL_VERSION
         return {"protocol": wire.PROTOCOL_VERSION, "version": __version__, "pid": os.getpid()}
 
-    async def _watch(self, names: list[str] | None = None) -> dict[str, Any]:
-        self._commands.check_names(names)
+    async def _watch(self, names: list[str] | None = None, tags: list[str] | None = None) -> dict[str, Any]:
+        self._commands.match(names, tags)
         return {}
 
     async def _up(self, interactive: bool = False, **selection: Any) -> dict[str, Any]:
         names = await self._commands.select(**selection)
         return await self._attend(names, interactive, self._commands.up)
 
-    async def _restart(self, names: Sequence[str] = (), interactive: bool = False) -> dict[str, Any]:
-        return await self._attend(
-            await self._commands.select(names=names), interactive, self._commands.restart
-        )
+    async def _restart(self, interactive: bool = False, **selection: Any) -> dict[str, Any]:
+        names = await self._commands.select(**selection)
+        return await self._attend(names, interactive, self._commands.restart)
 
     async def _attend(
         self, names: list[str], interactive: bool, command: Callable[[list[str]], Awaitable[dict[str, Any]]]
@@ -184,11 +196,11 @@ class Session:
             self._attending.enter_context(self._commands.attended(names, self._ask))
         return await command(names)
 
-    async def _send_snapshots(self, names: list[str] | None = None) -> None:
+    async def _send_snapshots(self, names: list[str] | None = None, tags: list[str] | None = None) -> None:
         """Send the whole status now, and again after each change, for as long as the client stays."""
         while True:
             seen = self._commands.changes.index
-            document = self._commands.show(names)
+            document = self._commands.show(names, tags)
             await self._send(wire.notification("snapshot", {"document": document}))
             await asyncio.sleep(_SNAPSHOT_GAP_S)
             await self._commands.changes.wait(seen)
@@ -244,12 +256,13 @@ def _check_params(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     for name in params:
         if name not in known:
             raise wire.WireError(wire.INVALID_PARAMS, f"{method} takes no parameter {name!r}")
-    for name in _REQUIRED.intersection(known):
+    required = _REQUIRED.get(method, frozenset())
+    for name in sorted(required):
         if name not in params:
             raise wire.WireError(wire.INVALID_PARAMS, f"{method} needs the parameter {name!r}")
     checked: dict[str, Any] = {}
     for name, value in params.items():
-        if value is None and name not in _REQUIRED:
+        if value is None and name not in required:
             continue
         wanted = _TYPES[name]
         fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))

@@ -41,6 +41,8 @@ class Watch:
         debounce_s: float = DEBOUNCE_S,
     ) -> None:
         self.changes = Changes()
+        #: The tick itself, for whoever looks at something now and then and needs no timer of its own.
+        self.ticks = Changes()
         #: Sleeps and stalls that have ended, and the last of them.
         self.wakes = 0
         self.gap: Gap | None = None
@@ -84,6 +86,7 @@ class Watch:
         while True:
             gap = await ticks.next()
             count += 1
+            self.ticks.notify()
             if gap is not None:
                 self.wakes += 1
                 self.gap = gap

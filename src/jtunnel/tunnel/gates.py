@@ -6,7 +6,6 @@ While a connection is suspected every gate holds; where it answers again, each s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 from jtunnel.address import Address
@@ -17,28 +16,39 @@ from jtunnel.ssh.connection import Connection
 
 #: Seconds after which a channel that has not opened is a reason to ask whether the connection lives.
 _SLOW_CHANNEL_S: Final = 1.0
+#: The same where each stream has a target of its own: many a site is slow or away.
+_SLOW_SITE_S: Final = 5.0
 
 
 class Gates:
-    """Moves the gates of these listeners."""
+    """Moves the gates of the listeners that it was told to open or refuse."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+    def __init__(self) -> None:
         self._openers: dict[Listener, Opener] = {}
         self._refusing: set[Listener] = set()
         self.are_held = False
         """Whether they hold because the connection is suspected."""
 
-    def open(self, listener: Listener, connection: Connection, link: Link, target: Address) -> None:
-        """Serve through this connection from now on, once it is not suspected."""
+    def open(
+        self, listener: Listener, connection: Connection, link: Link, fixed: Address | None = None
+    ) -> None:
+        """Serve through this connection from now on, once it is not suspected.
 
-        async def open_target(protocol: asyncio.Protocol) -> FarEnd:
+        Without a `fixed` target, each arrival of the listener names its own.
+        """
+
+        async def open_target(protocol: asyncio.Protocol, target: Address | None = None) -> FarEnd:
+            chosen = fixed or target
+            assert chosen is not None
             # A target may be slow to answer; a dead connection never does.
             slow = asyncio.get_running_loop().call_later(
-                _SLOW_CHANNEL_S, link.suspect, "a stream does not open", connection
+                _SLOW_CHANNEL_S if fixed else _SLOW_SITE_S,
+                link.suspect,
+                "a stream does not open",
+                connection,
             )
             try:
-                return await connection.open(target, protocol)
+                return await connection.open(chosen, protocol)
             finally:
                 slow.cancel()
 
@@ -59,9 +69,14 @@ class Gates:
         self._refusing.add(listener)
         listener.refuse()
 
+    def forget(self, listener: Listener) -> None:
+        """The listener is closed for good."""
+        self._openers.pop(listener, None)
+        self._refusing.discard(listener)
+
     def hold_every(self) -> None:
         """Let all arrivals wait."""
-        for listener in self._listeners:
+        for listener in (*self._openers, *self._refusing):
             self.hold(listener)
 
     async def hold_while_suspected(self, connection: Connection, link: Link) -> bool:
@@ -71,9 +86,8 @@ class Gates:
         """
         await link.changes.until(lambda: not link.serves(connection))
         self.are_held = True
-        for listener in self._listeners:
-            if listener not in self._refusing:
-                listener.hold()
+        for listener in self._openers:
+            listener.hold()
         await link.changes.until(lambda: not link.suspects(connection))
         self.are_held = False
         if not link.serves(connection):

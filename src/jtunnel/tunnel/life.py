@@ -1,7 +1,7 @@
-"""The life of one tunnel: open its listeners, wait for the link, find or start the server, prove, serve.
+"""The life of one tunnel: open its forwards, wait for the link, find or start the server, prove, serve.
 
 It ends only by being cancelled. A failure that a person must mend stops it until `wake`; what the
-link does about lost connections is the link's affair.
+link does about lost connections is the link's affair, what a forward does about its own is the forward's.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
 
-from jtunnel.address import TcpAddress
 from jtunnel.changes import Changes, first_of
-from jtunnel.config.profile import Forward, Profile
-from jtunnel.errors import ChannelError, JTunnelError, ListenerError, ServerError
-from jtunnel.forward.held import Room
-from jtunnel.forward.listener import Listener
+from jtunnel.config.profile import Profile
+from jtunnel.errors import ChannelError, JTunnelError, ServerError
 from jtunnel.jupyter.record import node_names
 from jtunnel.jupyter.server import ElsewhereError
 from jtunnel.link.life import Link, end_if_cancelled
@@ -27,12 +23,15 @@ from jtunnel.link.registry import Links
 from jtunnel.ssh.connection import Connection
 from jtunnel.ssh.prompts import Desk
 from jtunnel.status import State
-from jtunnel.tunnel.gates import Gates
+from jtunnel.tunnel.demand import Demand
+from jtunnel.tunnel.forwards import Forwards
+from jtunnel.tunnel.parts import SECOND_LOOK_S
 from jtunnel.tunnel.phase import (
     Down,
     Linking,
     Phase,
     Proving,
+    Resting,
     Searching,
     Starting,
     Stopped,
@@ -42,13 +41,9 @@ from jtunnel.tunnel.phase import (
 )
 from jtunnel.tunnel.server import ServerLife
 from jtunnel.tunnel.story import Story
-from jtunnel.tunnel.targets import try_target
+from jtunnel.tunnel.transition import Transition
 from jtunnel.tunnel.ways import Ways
 
-#: Seconds before a connection that failed in use, and may be fine, is used again.
-_SECOND_LOOK_S: Final = 1.0
-#: Seconds in which the far side opens a channel for a waiting connection, at least.
-_CHANNEL_TIMEOUT_S: Final = 10.0
 #: Seconds that a server may take that is asked because a person waits.
 _PROVE_TIMEOUT_S: Final = 5.0
 
@@ -60,10 +55,11 @@ class Tunnel:
         self,
         profile: Profile,
         links: Links,
-        jupyter_port: int | None,
+        jupyter_port: int,
         *,
         changed: Callable[[], None],
         page: Callable[[], bytes],
+        tell: Callable[[Profile, Transition], None],
     ) -> None:
         self.profile = profile
         self.phase: Phase = Down()
@@ -71,47 +67,38 @@ class Tunnel:
         self.reconnects = 0
         self.desk = Desk()
         self.link: Link | None = None
-        self.server = ServerLife(profile.name, profile.jupyter, profile.host) if profile.jupyter else None
-        self._room = Room()
-        self.listeners = {forward.name: self._listener(forward) for forward in _local(profile)}
-        self.jupyter_port = jupyter_port or 0
-        self.jupyter_listener: Listener | None = None
-        if self.server:
-            self.jupyter_listener = self._listener(
-                Forward("jupyter", "local", TcpAddress("", self.jupyter_port), None),
-                page if profile.waiting_page else None,
-            )
+        self.server = _server(profile)
+        self.jupyter_port = jupyter_port
+        self.forwards = Forwards(
+            profile, jupyter_port, changed=self._report, traffic=self._traffic, page=page
+        )
+        self._demand = Demand(
+            profile, self.forwards, is_coming=lambda: self.state[0] in ("connecting", "starting")
+        )
         self._links = links
         self._changed = changed
-        self._gates = Gates(self._all_listeners())
+        self._tell = tell
         self._ways = Ways(profile)
         self._used: Connection | None = None
+        self._last_used: Connection | None = None
         self._woken = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._steps = Changes()
         self._was_up = False
-        self._state: State = "down"
-        self._story = Story(profile.name, self._all_listeners())
+        self._told: tuple[State, str | None] = ("down", None)
+        self._story = Story(profile.name, self.forwards.count)
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": profile.name})
-
-    def _listener(self, forward: Forward, page: Callable[[], bytes] | None = None) -> Listener:
-        profile = self.profile
-        # A channel that does not open may mean a dead link: its keepalive has to find that out first.
-        patience_s = profile.keepalive_interval_s * (profile.keepalive_count + 1)
-        return Listener(
-            forward.name,
-            forward.listen,
-            hold_s=profile.hold_s,
-            changed=self._listener_changed,
-            page=page,
-            room=self._room,
-            open_timeout_s=max(_CHANNEL_TIMEOUT_S, patience_s + _SECOND_LOOK_S),
-        )
 
     @property
     def connection(self) -> Connection | None:
         """The connection, where it answers."""
         phase = self.link.phase if self.link else None
         return phase.connection if isinstance(phase, Serving) else None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is on-demand, and nobody uses it now."""
+        return isinstance(self.phase, Resting)
 
     @property
     def state(self) -> tuple[State, JTunnelError | None]:
@@ -122,11 +109,12 @@ class Tunnel:
             return derive_state(self.phase, None)
         is_new = isinstance(link_phase, Serving) and link_phase.connection is not self._used
         # What was proven over another connection is not proven over this one.
-        phase = Linking() if is_new and not isinstance(self.phase, Down | Stopped) else self.phase
-        return derive_state(phase, link_phase)
+        phase = self.phase if not is_new or isinstance(self.phase, Down | Resting | Stopped) else Linking()
+        return derive_state(phase, link_phase, self.forwards.trouble)
 
     def wake(self, *, may_start: bool = True) -> None:
         """A person wants it: try again at once whatever it waits for, and start a server if need be."""
+        self._demand.call()
         self._woken.set()
         self._ways.allow()
         if self.server and may_start and not isinstance(self.phase, Up):
@@ -134,20 +122,47 @@ class Tunnel:
             self.server.allow_start(here=is_elsewhere)
         if self.link:
             self.link.retry_now()
-        if isinstance(self.phase, Stopped):
+        self.forwards.again()
+        if isinstance(self.phase, Stopped | Resting):
             self._enter(Linking())
+
+    def can_become(self, profile: Profile) -> bool:
+        """Whether `become` takes this profile; else another tunnel has to take this one's place."""
+        mine = self.profile
+        return (profile.name, profile.hold_s, profile.waiting_page) == (
+            mine.name,
+            mine.hold_s,
+            mine.waiting_page,
+        )
+
+    async def become(self, profile: Profile, jupyter_port: int) -> None:
+        """Take on an edited profile; what is the same in it goes on untouched."""
+        old, self.profile, self.jupyter_port = self.profile, profile, jupyter_port
+        if profile.jupyter != old.jupyter:
+            self.server = _server(profile)
+            self._renewed.set()
+        if self._ways.follow(profile, anew=profile.share != old.share) and self.server:
+            self.server.forget()
+        await self.forwards.converge(profile, jupyter_port)
+        self._demand.follow(profile)
+        is_edited = (profile.jupyter, profile.forwards) != (old.jupyter, old.forwards)
+        if is_edited and isinstance(self.phase, Stopped):
+            # What a person had to do may be just this.
+            self._woken.set()
+            self._enter(Linking())
+        self._report()
 
     async def prove(self) -> None:
         """Where it is up with a server, ask that again: `up` says that it answers, now."""
-        connection = self.connection
-        if not (isinstance(self.phase, Up) and connection and self.server and self.jupyter_listener):
+        connection, server = self.connection, self.server
+        if not (isinstance(self.phase, Up) and connection and server and server.current):
             return
         try:
             async with asyncio.timeout(_PROVE_TIMEOUT_S):
-                await self.server.check(connection)
+                await server.check(connection)
         except (ServerError, ChannelError, TimeoutError):
-            self.server.allow_start()
-            self.server.doubt(connection)
+            server.allow_start()
+            server.doubt(connection)
             await self._steps.until(lambda: not isinstance(self.phase, Up))
 
     async def run(self) -> None:
@@ -166,56 +181,57 @@ class Tunnel:
     async def _live(self) -> None:
         """One life; at its end the listeners are closed and the link is given back."""
         try:
-            async with AsyncExitStack() as stack:
-                await self._open_listeners(stack)
-                owner = None if self.profile.share else self.profile.name
+            async with self.forwards:
+                while failure := await self.forwards.wait_opened():
+                    await self._stop(failure)
                 while True:
-                    async with self._links.lease(self._ways.destination, self.desk, owner=owner) as link:
-                        self.link = link
-                        await self._live_on(link)
+                    if self._demand.rests:
+                        await self._rest()
+                    if not isinstance(self.phase, Linking):
+                        self._enter(Linking())
+                    await self._connect()
         finally:
-            self.link = self._used = None
+            self.link = self._used = self._last_used = None
+            self._demand.end()
             self._ways.forget()
             if self.server:
                 self.server.forget()
-            for listener in self._all_listeners():
-                listener.problem = None
             if not isinstance(self.phase, Down):
                 self._enter(Down())
 
-    async def _open_listeners(self, stack: AsyncExitStack) -> None:
-        waiting = list(self._all_listeners())
-        while True:
-            errors: list[ListenerError] = []
-            for listener in list(waiting):
-                try:
-                    await stack.enter_async_context(listener)
-                except ListenerError as error:
-                    errors.append(error)
-                else:
-                    waiting.remove(listener)
-            if not errors:
-                if not isinstance(self.phase, Linking):
-                    self._enter(Linking())
-                return
-            await self._stop(errors[0])
+    async def _rest(self) -> None:
+        """Hold the listeners open without a link until somebody comes."""
+        self.link, self._was_up = None, False
+        self._enter(Resting())
+        await self._demand.wait_called()
+
+    async def _connect(self) -> None:
+        """Use one link until another is to be used, or none."""
+        destination = self._ways.destination
+        owner = None if self.profile.share else self.profile.name
+        async with self._links.lease(destination, self.desk, owner=owner) as link:
+            self.link = link
+            if destination == self._ways.destination:
+                await self._live_on(link)
 
     async def _live_on(self, link: Link) -> None:
-        """Use one connection of a link after another; return when another way is to be taken."""
+        """Use one connection of a link after another; return when another way is to be taken, or none."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(self._follow_link(link))
-                endings = [
-                    tasks.create_task(ending)
-                    for ending in (self._use_all(link), link.wait_moved(), self._ways.wait_moved())
-                ]
+                calls = (self._use_all(link), link.wait_moved(), self._ways.wait_moved(), self._wait_idle())
+                endings = [tasks.create_task(call) for call in calls]
                 await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
                 for task in (following, *endings):
                     task.cancel()
         finally:
             self._used = None
-            self._gates.hold_every()
+            self.forwards.gates.hold_every()
             link.hasten(self, waits=False)
+
+    async def _wait_idle(self) -> None:
+        limit_s = await self._demand.wait_idle()
+        self._log.info("not used for %g s: the connection is dropped until the next use", limit_s)
 
     async def _use_all(self, link: Link) -> None:
         await self._use(await link.serving(), link)
@@ -237,17 +253,21 @@ class Tunnel:
 
     async def _use(self, connection: Connection, link: Link) -> None:
         """Work on one connection until it is lost."""
-        self._used = connection
-        if self._was_up:
+        if self._was_up and connection is not self._last_used:
             self.reconnects += 1
+        self._used = self._last_used = connection
         async with asyncio.TaskGroup() as tasks:
-            work = tasks.create_task(self._serve(connection, link))
-            while await self._gates.hold_while_suspected(connection, link):
+            works = [
+                tasks.create_task(self.forwards.serve(connection, link)),
+                tasks.create_task(self._serve_all(connection, link)),
+            ]
+            while await self.forwards.gates.hold_while_suspected(connection, link):
                 self._report()
-                if self.jupyter_listener:
+                if self.forwards.jupyter:
                     # It may have gone meanwhile: `up` says that it answers.
-                    self.jupyter_listener.failed.set()
-            work.cancel()
+                    self.forwards.jupyter.listener.failed.set()
+            for work in works:
+                work.cancel()
         self._log.info(
             "the connection is given up: what was open over it is reset"
             if connection.is_lost
@@ -257,15 +277,21 @@ class Tunnel:
         if not isinstance(self.phase, Stopped | Linking):
             self._enter(Linking())
 
+    async def _serve_all(self, connection: Connection, link: Link) -> None:
+        """Serve, and begin anew whenever the profile has another jupyter table."""
+        while True:
+            self._renewed.clear()
+            await first_of(self._serve(connection, link), self._renewed.wait())
+            if not isinstance(self.phase, Linking):
+                self._enter(Linking())
+
     async def _serve(self, connection: Connection, link: Link) -> None:
-        for forward in _local(self.profile):
-            assert forward.target is not None
-            self._gates.open(self.listeners[forward.name], connection, link, forward.target)
         while True:
             try:
                 if isinstance(self.phase, Stopped):
                     await self._stop(self.phase.error)
-                await self._prove_targets(connection, link)
+                self._enter(Proving())
+                await self.forwards.wait_tried()
                 while True:
                     await self._bring_up(connection, link)
                     await self._stay_up(connection, link)
@@ -278,7 +304,7 @@ class Tunnel:
                     await asyncio.Event().wait()
                 if error.kind == "connection-lost":
                     link.suspect(error.message, connection)
-                    await asyncio.sleep(_SECOND_LOOK_S)
+                    await asyncio.sleep(SECOND_LOOK_S)
                 else:
                     await self._stop(error)
 
@@ -292,73 +318,47 @@ class Tunnel:
             self._log.info("%s: going there", error.message)
         return is_new
 
-    async def _prove_target(
-        self, connection: Connection, link: Link, forward: Forward
-    ) -> ChannelError | None:
-        """Try one target; what is said over a connection that does not answer is said anew."""
-        while True:
-            slow = asyncio.get_running_loop().call_later(
-                _SECOND_LOOK_S, link.suspect, "a stream does not open", connection
-            )
-            try:
-                refusal = await try_target(connection, forward, self.listeners[forward.name])
-            finally:
-                slow.cancel()
-            if not link.suspects(connection):
-                return refusal
-            await link.changes.until(lambda: not link.suspects(connection))
-
-    async def _prove_targets(self, connection: Connection, link: Link) -> None:
-        """Try the target of each forward: one that is forbidden is found before anything is started."""
-        self._enter(Proving())
-        async with asyncio.TaskGroup() as tasks:
-            trials = [
-                tasks.create_task(self._prove_target(connection, link, forward))
-                for forward in _local(self.profile)
-            ]
-        for trial in trials:
-            if (refusal := trial.result()) is not None:
-                raise refusal
-
     async def _bring_up(self, connection: Connection, link: Link) -> None:
-        if self.server and self.jupyter_listener:
+        server, part = self.server, self.forwards.jupyter
+        if server and part and part.listening:
             self._enter(Searching())
-            target = await self.server.bring_up(
+            target = await server.bring_up(
                 connection, lambda step: self._enter(Starting(step)), self._changed
             )
-            self.jupyter_listener.problem = None
-            self._gates.open(self.jupyter_listener, connection, link, target)
+            part.listener.problem = None
+            self.forwards.gates.open(part.listener, connection, link, target)
         self._was_up = self._ways.is_proven = True
         self._enter(Up())
 
     async def _stay_up(self, connection: Connection, link: Link) -> None:
-        """Return when Jupyter has stopped answering; without Jupyter, never."""
-        if self.server and self.jupyter_listener:
+        """Return when Jupyter has stopped answering or can be reached at last; without Jupyter, never."""
+        server, part = self.server, self.forwards.jupyter
+        if server is None or part is None:
+            await asyncio.Event().wait()
+        elif server.current is None:
+            # Its port was taken; the other forwards are up.
+            await self.forwards.changes.until(lambda: part.listening)
+        else:
             await first_of(
-                self.server.wait_failed(connection, self.jupyter_listener, self._changed),
-                self.server.wait_doubted(connection),
+                server.wait_failed(connection, part.listener, self._changed),
+                server.wait_doubted(connection),
             )
             # Over a connection that does not answer nobody does.
             await link.changes.until(lambda: not link.suspects(connection))
-            self._gates.hold(self.jupyter_listener)
-        else:
-            await asyncio.Event().wait()
+            self.forwards.gates.hold(part.listener)
 
     async def _stop(self, error: JTunnelError) -> None:
         """Be blocked until a person asks again."""
         if not isinstance(self.phase, Stopped):
             self._woken.clear()
             self._enter(Stopped(error))
-        if self.jupyter_listener and error.kind == "server-gone":
+        part = self.forwards.jupyter
+        if part and error.kind == "server-gone":
             # JupyterLab must see that its kernels are gone, not wait for them.
-            self._gates.refuse(self.jupyter_listener)
+            self.forwards.gates.refuse(part.listener)
         await self._woken.wait()
-        if self.jupyter_listener:
-            self._gates.hold(self.jupyter_listener)
-
-    def _all_listeners(self) -> list[Listener]:
-        first = [self.jupyter_listener] if self.jupyter_listener else []
-        return [*first, *self.listeners.values()]
+        if part:
+            self.forwards.gates.hold(part.listener)
 
     def _enter(self, phase: Phase) -> None:
         check_step(self.phase, phase)
@@ -366,29 +366,35 @@ class Tunnel:
         self._steps.notify()
         self._report()
 
-    def _listener_changed(self) -> None:
+    def _traffic(self) -> None:
+        """A connection to a listener came, went or waits."""
         self._hasten()
         self._changed()
 
     def _hasten(self) -> None:
         """Tell the link whether anybody waits for it here."""
         if self.link is not None:
-            waits = not isinstance(self.link.phase, Serving) and any(
-                listener.stats.held for listener in self._all_listeners()
-            )
+            waits = not isinstance(self.link.phase, Serving) and self.forwards.awaits
             self.link.hasten(self, waits=waits)
 
     def _report(self) -> None:
-        """Note a change of state, with its time, in the log; tell the board in any case."""
+        """Tell of a change of state, with its time; and the board in any case."""
         state, error = self.state
+        told = state, error.kind if error else None
         now = datetime.now(UTC)
-        if state != self._state:
-            self._state, self.since = state, now
+        if told != self._told:
+            old, self._told = self._told[0], told
+            if state != old:
+                self.since = now
+            known = self.server is not None and self.server.current is not None
+            url = self.server.url(self.jupyter_port, token=False) if known and self.server else None
+            self._tell(self.profile, Transition(self.profile.name, old, state, error, now, url))
+            self.forwards.traffic.notify()
         # Those who waited are served a moment later, and belong to the story.
-        if not (state == "up" and self._gates.are_held):
+        if not (state == "up" and self.forwards.gates.are_held):
             self._story.tell(state, error, now)
         self._changed()
 
 
-def _local(profile: Profile) -> list[Forward]:
-    return [forward for forward in profile.forwards if forward.kind == "local"]
+def _server(profile: Profile) -> ServerLife | None:
+    return ServerLife(profile.name, profile.jupyter, profile.host) if profile.jupyter else None

@@ -21,6 +21,11 @@ class Down:
 
 
 @dataclass(frozen=True, slots=True)
+class Resting:
+    """The listeners are open; there will be a link once somebody comes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Linking:
     """The listeners are open; there is no connection yet, or none any more."""
 
@@ -54,16 +59,21 @@ class Stopped:
     error: JTunnelError
 
 
-Phase = Down | Linking | Proving | Searching | Starting | Up | Stopped
+Phase = Down | Resting | Linking | Proving | Searching | Starting | Up | Stopped
+
+#: What keeps a tunnel from being up where its link and its server are: `blocked`, `retrying` or, while
+#: something is tried again, `connecting`.
+Trouble = tuple[State, JTunnelError | None]
 
 _FOLLOWERS: Final[Mapping[type[Phase], tuple[type[Phase], ...]]] = {
-    Down: (Linking, Stopped),
-    Linking: (Proving, Stopped, Down),
-    Proving: (Searching, Up, Stopped, Proving, Linking, Down),
-    Searching: (Starting, Up, Stopped, Proving, Linking, Down),
-    Starting: (Starting, Up, Stopped, Proving, Linking, Down),
-    Up: (Searching, Stopped, Proving, Linking, Down),
-    Stopped: (Linking, Proving, Down),
+    Down: (Linking, Resting, Stopped),
+    Resting: (Linking, Stopped, Down),
+    Linking: (Proving, Stopped, Resting, Down),
+    Proving: (Searching, Up, Stopped, Proving, Linking, Resting, Down),
+    Searching: (Starting, Up, Stopped, Proving, Linking, Resting, Down),
+    Starting: (Starting, Up, Stopped, Proving, Linking, Resting, Down),
+    Up: (Searching, Stopped, Proving, Linking, Resting, Down),
+    Stopped: (Linking, Proving, Resting, Down),
 }
 
 
@@ -73,9 +83,11 @@ def check_step(old: Phase, new: Phase) -> None:
         raise RuntimeError(f"a tunnel cannot go from {type(old).__name__} to {type(new).__name__}")
 
 
-def derive_state(phase: Phase, link_phase: link.Phase | None) -> tuple[State, JTunnelError | None]:
-    """The state of the contract, and the problem behind it."""
-    if isinstance(phase, Down):
+def derive_state(
+    phase: Phase, link_phase: link.Phase | None, trouble: Trouble | None = None
+) -> tuple[State, JTunnelError | None]:
+    """The state of the contract, and the problem behind it; `trouble` is that of the forwards."""
+    if isinstance(phase, Down | Resting):
         return "down", None
     if isinstance(phase, Stopped):
         return "blocked", phase.error
@@ -90,7 +102,7 @@ def derive_state(phase: Phase, link_phase: link.Phase | None) -> tuple[State, JT
             return "retrying", error
         case link.Serving():
             if isinstance(phase, Up):
-                return "up", None
+                return trouble or ("up", None)
             return ("starting" if isinstance(phase, Searching | Starting) else "connecting"), None
         case _:
             return "connecting", None

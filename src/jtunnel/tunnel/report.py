@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from jtunnel.config.profile import Forward
 from jtunnel.errors import JTunnelError
-from jtunnel.forward.listener import Listener
 from jtunnel.link import phase as link
 from jtunnel.status import ForwardStatus, JupyterStatus, Problem, TunnelStatus
 from jtunnel.tunnel.life import Tunnel
-
-_LATER: Problem = {
-    "kind": "forward-refused",
-    "message": "remote and dynamic forwards are not opened by this version",
-    "advice": "use `ssh -R` or `ssh -D` for this one, or take it out of the profile",
-}
+from jtunnel.tunnel.parts import Part
 
 
 def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
@@ -26,6 +19,8 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
     state, error = tunnel.state
     connection = tunnel.connection
     retry_at = phase.retry_at if isinstance(phase, link.Waiting | link.Suspected) else None
+    if state == "retrying" and isinstance(phase, link.Serving):
+        retry_at = tunnel.forwards.retry_at
     latency_s = connection.latency_s if connection else None
     return {
         "name": profile.name,
@@ -44,7 +39,7 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
         "reconnects": tunnel.reconnects,
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
         "problem": _problem(error, profile.name),
-        "forwards": _forwards(tunnel),
+        "forwards": [_forward(part, _target(tunnel, part)) for part in tunnel.forwards],
         "jupyter": _jupyter(tunnel),
     }
 
@@ -63,51 +58,29 @@ def _problem(error: JTunnelError | None, name: str) -> Problem | None:
     return problem
 
 
-def _forwards(tunnel: Tunnel) -> list[ForwardStatus]:
-    shown: list[ForwardStatus] = []
-    if tunnel.jupyter_listener:
-        server = tunnel.server.current if tunnel.server else None
-        target = str(server.target) if server else None
-        shown.append(_listening(tunnel.jupyter_listener, target))
-    for forward in tunnel.profile.forwards:
-        if forward.kind == "local":
-            shown.append(_listening(tunnel.listeners[forward.name], str(forward.target)))
-        else:
-            shown.append(_not_yet(forward))
-    return shown
-
-
-def _listening(listener: Listener, target: str | None) -> ForwardStatus:
-    stats = listener.stats
+def _forward(part: Part, target: str | None) -> ForwardStatus:
+    stats = part.stats
     return {
-        "name": listener.name,
-        "kind": "local",
-        "listen": str(listener.address),
+        "name": part.forward.name,
+        "kind": part.forward.kind,
+        "listen": str(part.address),
         "target": target,
-        "listening": listener.listening,
+        "listening": part.listening,
+        "temporary": part.forward.temporary,
         "active": stats.active,
         "held": stats.held,
         "accepted": stats.accepted,
         "bytes_in": stats.bytes_in,
         "bytes_out": stats.bytes_out,
-        "problem": listener.problem,
+        "problem": part.problem,
     }
 
 
-def _not_yet(forward: Forward) -> ForwardStatus:
-    return {
-        "name": forward.name,
-        "kind": forward.kind,
-        "listen": str(forward.listen),
-        "target": str(forward.target) if forward.target else None,
-        "listening": False,
-        "active": 0,
-        "held": 0,
-        "accepted": 0,
-        "bytes_in": 0,
-        "bytes_out": 0,
-        "problem": _LATER,
-    }
+def _target(tunnel: Tunnel, part: Part) -> str | None:
+    if part is tunnel.forwards.jupyter:
+        server = tunnel.server.current if tunnel.server else None
+        return str(server.target) if server else None
+    return str(part.forward.target) if part.forward.target else None
 
 
 def _jupyter(tunnel: Tunnel) -> JupyterStatus | None:

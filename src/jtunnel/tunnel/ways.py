@@ -20,17 +20,7 @@ class Ways:
         self._moved = asyncio.Event()
         self.is_proven = True
         """Whether the present way has led to the server; the profile's own needs no proof."""
-        self._own = Destination(
-            host=profile.host,
-            user=profile.user,
-            port=profile.port,
-            identity_files=profile.identity_files,
-            jump=profile.jump,
-            known_hosts=profile.known_hosts,
-            ssh_config=profile.ssh_config,
-            keepalive_interval_s=profile.keepalive_interval_s,
-            keepalive_count=profile.keepalive_count,
-        )
+        self._own = _destination(profile)
         self._nodes: list[Destination] = []
         self._failed = False
 
@@ -38,6 +28,16 @@ class Ways:
     def destination(self) -> Destination:
         """Where the link leads now."""
         return self._nodes[0] if self._nodes else self._own
+
+    def follow(self, profile: Profile, *, anew: bool) -> bool:
+        """The profile was edited: take its way where that is another now, or has to be taken anew."""
+        own = _destination(profile)
+        if own == self._own and not anew:
+            return False
+        self._own = own
+        self.forget()
+        self._move()
+        return True
 
     async def wait_moved(self) -> None:
         """Wait until another way is to be taken."""
@@ -76,3 +76,17 @@ class Ways:
         self.is_proven = not self._nodes
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def _destination(profile: Profile) -> Destination:
+    return Destination(
+        host=profile.host,
+        user=profile.user,
+        port=profile.port,
+        identity_files=profile.identity_files,
+        jump=profile.jump,
+        known_hosts=profile.known_hosts,
+        ssh_config=profile.ssh_config,
+        keepalive_interval_s=profile.keepalive_interval_s,
+        keepalive_count=profile.keepalive_count,
+    )
