@@ -32,7 +32,7 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "watch": ("names", "tags"),
     "up": ("names", "tags", "all", "interactive"),
     "down": ("names", "tags", "all"),
-    "restart": ("names", "tags", "interactive"),
+    "restart": ("names", "tags", "all", "interactive"),
     "url": ("name",),
     "page": ("name",),
     "stop": ("name", "force"),

@@ -39,7 +39,7 @@ def test_it_listens_from_the_start_connects_at_the_first_use_and_rests_again(
         resting = jtunnel.wait_state("a", "down")
         assert resting["forwards"][0]["listening"]
         assert resting["forwards"][0]["accepted"] == times
-        assert faulty.open_connections == 0
+        faulty.wait_open(0)
     assert "not used for 1 s" in jtunnel.check("logs", "a")
 
 

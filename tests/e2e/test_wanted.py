@@ -42,6 +42,21 @@ def test_up_and_down_by_hand_survive_a_restart(
     assert not listens(down)
 
 
+def test_forwards_by_hand_survive_a_restart(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
+    port, more = free_port(), free_port()
+    jtunnel.write_config(profile("a", f"{port}:{echo.target}"))
+    jtunnel.check("up", "a")
+    jtunnel.check("forward", "a", f"{more}:{echo.target}")
+    jtunnel.check("shutdown")
+    jtunnel.start_daemon()
+    with dial(more) as client:
+        assert echoes(client)
+    jtunnel.check("down", "a")
+    jtunnel.check("shutdown")
+    jtunnel.check("up", "a")
+    assert not listens(more)
+
+
 def test_after_a_reboot_the_config_decides_again(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     jtunnel.write_config(profile("up") + profile("down", autostart=True))
     jtunnel.check("up", "up")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -176,6 +177,13 @@ class FaultyServer:
     def open_connections(self) -> int:
         """How many connections there are now."""
         return self._in_loop(lambda: len(self._relays))
+
+    def wait_open(self, number: int, timeout_s: float = 10.0) -> None:
+        """Block until there are so many connections; AssertionError after the timeout."""
+        give_up_at = time.monotonic() + timeout_s
+        while (now := self.open_connections) != number:
+            assert time.monotonic() < give_up_at, f"{now} connections, not {number}"
+            time.sleep(0.01)
 
     def wait_for(self, predicate: Callable[[Counts], bool], timeout_s: float = 10.0) -> Counts:
         """Block until the counts satisfy the predicate; AssertionError after the timeout."""

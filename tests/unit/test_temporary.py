@@ -112,3 +112,19 @@ def test_they_go_with_the_tunnel_and_along_with_a_new_name() -> None:
     assert temporary.extend(replace(GPU, name="big")).forwards == (OWN, added)
     assert temporary.forget(["big", "gpu"]) == ["big"]
     assert temporary.extend(replace(GPU, name="big")).forwards == (OWN,)
+
+
+def test_the_next_daemon_has_them_again() -> None:
+    temporary, next_one = make(), make()
+    local = temporary.add(GPU, [DB], "8787:node:1", "local", "dask")
+    remote = temporary.add(temporary.extend(GPU), [DB], "0:localhost:22", "remote", None)
+    added = temporary.added
+    assert added == {"gpu": [("8787:node:1", "local", "dask"), ("0:localhost:22", "remote", "0")]}
+    next_one.restore({"gpu": GPU, "db": DB}, {**added, "gone": [("1", "local", "1")]})
+    assert next_one.extend(GPU).forwards == (OWN, local, remote)
+    assert next_one.added == added
+    # What is in the way by now, and what nobody can read, is left out.
+    other = replace(DB, forwards=(Forward("x", "local", TcpAddress("", 8787), TcpAddress("h", 1)),))
+    last = make()
+    last.restore({"gpu": GPU, "db": other}, {"gpu": [*added["gpu"], ("?", "local", ""), ("1", "?", "")]})
+    assert last.extend(GPU).forwards == (OWN, remote)

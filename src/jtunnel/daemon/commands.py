@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, Final
@@ -14,13 +14,14 @@ from jtunnel.daemon.board import Board
 from jtunnel.daemon.manager import AskAbout, Manager
 from jtunnel.daemon.pages import Pages
 from jtunnel.daemon.selection import matching
+from jtunnel.daemon.temporary import KINDS
 from jtunnel.daemon.whole import Works
 from jtunnel.errors import ConfigError, ControlError, JTunnelError
 from jtunnel.jupyter.log import read_log
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.stop import busy_kernels, stop
 from jtunnel.ssh.connection import Connection
-from jtunnel.status import ForwardKind, ForwardStatus, StatusDocument
+from jtunnel.status import ForwardStatus, StatusDocument
 from jtunnel.telling.teller import Teller
 from jtunnel.tunnel.life import Tunnel
 from jtunnel.tunnel.phase import Down
@@ -29,7 +30,6 @@ from jtunnel.tunnel.report import report_tunnel
 _MOST_LINES: Final = 10_000
 #: Seconds in which a forward that is added shows how it fares.
 _FORWARD_S: Final = 12.0
-_KINDS: Final[Mapping[str, ForwardKind]] = {"local": "local", "remote": "remote", "dynamic": "dynamic"}
 
 
 class Commands:
@@ -74,14 +74,12 @@ class Commands:
         self, name: str, spec: str, kind: str = "local", label: str | None = None
     ) -> ForwardStatus:
         """Add a forward to a tunnel that is wanted; answers when it listens or has failed."""
-        if kind not in _KINDS:
-            raise ConfigError(
-                "usage", f"there is no kind of forward {kind!r}", f"one of: {', '.join(_KINDS)}"
-            )
+        if kind not in KINDS:
+            raise ConfigError("usage", f"there is no kind of forward {kind!r}", f"one of: {', '.join(KINDS)}")
         tunnel = self._manager.tunnel(name)
         if isinstance(tunnel.phase, Down):
             raise ControlError("not-up", f"{name} is down", f"bring it up first: jtunnel up {name}")
-        adding = self._manager.add_forward(name, spec, _KINDS[kind], label)
+        adding = self._manager.add_forward(name, spec, KINDS[kind], label)
         added = await self._works.whole(adding)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FORWARD_S):

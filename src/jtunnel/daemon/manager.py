@@ -81,6 +81,7 @@ class Manager:
         self._read_mark = self.config_mark
         self._reloading = asyncio.Lock()
         self._temporary = Temporary(environ)
+        self._temporary.restore(config.profiles, records.wanted.forwards)
         self._renamed: dict[str, str] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._wanted: set[str] = set()
@@ -132,7 +133,8 @@ class Manager:
             if name in self._wanted and name in self._tunnels:
                 self._tunnels[name].wake(may_start=may_start)
         await self._start_wanted(names)
-        for name in names:
+        for name in names if may_start else ():
+            # Over a connection that has just been dropped, nothing is proven.
             if name in self._lives:
                 await self._tunnels[name].prove()
 
@@ -158,6 +160,7 @@ class Manager:
             profile = self.tunnel(name).profile
             others = [other for key, other in self.profiles.items() if key != name]
             forward = self._temporary.add(profile, others, spec, kind, label)
+            self._records.wanted.note_forwards(self._temporary.added)
             await self._become(name)
         return forward
 
@@ -166,6 +169,7 @@ class Manager:
         async with self._reloading:
             removed = self._temporary.remove(self.tunnel(name).profile, spec)
             if removed:
+                self._records.wanted.note_forwards(self._temporary.added)
                 await self._become(name)
         return removed
 
@@ -207,8 +211,8 @@ class Manager:
             return await self._reload()
 
     async def close(self) -> None:
-        """Drop every tunnel, all at once; they are wanted again when the next daemon starts."""
-        await self._drop(list(self._lives))
+        """End every tunnel, all at once; they are wanted again when the next daemon starts."""
+        await self._end(list(self._lives))
 
     async def _reload(self) -> Reloaded:
         mark = self.config_mark = self.look_at_config()
@@ -236,6 +240,7 @@ class Manager:
         self._wanted.update(name for name in result.added if self._is_automatic(new[name]))
         self._make_tunnels()
         await self._start_wanted([*fresh, *result.added])
+        self._records.wanted.note_forwards(self._temporary.added)
         self._board.config_problem = None
         self._board.changes.notify()
         _log.info("read %s: %d profile%s", config.path, len(new), "" if len(new) == 1 else "s")
@@ -294,6 +299,7 @@ class Manager:
         self._wanted.difference_update(names)
         await self._end(names)
         with_forwards = self._temporary.forget(names)
+        self._records.wanted.note_forwards(self._temporary.added)
         for name in with_forwards:
             if name in self._tunnels and name in self._config.profiles:
                 await self._become(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import fcntl
@@ -32,7 +31,7 @@ from jtunnel.daemon.ports import Ports
 from jtunnel.daemon.session import Session
 from jtunnel.daemon.wanted import Wanted
 from jtunnel.daemon.watchdog import keep_watchdog
-from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ControlError, JTunnelError
+from jtunnel.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, ControlError, JTunnelError
 from jtunnel.machine.boot import read_boot
 from jtunnel.machine.watch import Watch
 from jtunnel.telling.teller import Teller
@@ -42,17 +41,26 @@ _log = logging.getLogger(__name__)
 #: Seconds after the first signal in which everything ends in order; then the process just goes.
 STOP_TIMEOUT_S: Final = 4.5
 _LOCK_POLL_S: Final = 0.05
+_HELP: Final = """\
+usage: jtunneld
+
+The daemon of jtunnel, in the foreground. `jtunnel up` starts one by itself.
+
+options:
+  -h, --help     show this
+  -V, --version  show the version"""
 _DESCRIPTORS: Final = 10_240
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon in the foreground until a signal or `jtunnel shutdown`; the `jtunneld` command."""
-    parser = argparse.ArgumentParser(
-        prog="jtunneld",
-        description="The service of jtunnel, in the foreground. `jtunnel up` starts one by itself.",
-    )
-    parser.add_argument("--version", action="version", version=f"jtunneld {__version__}")
-    parser.parse_args(argv)
+    for word in sys.argv[1:] if argv is None else argv:
+        if word in ("-h", "--help", "-V", "--version"):
+            print(_HELP if word in ("-h", "--help") else f"jtunneld {__version__}")
+            return EXIT_DONE
+        what = f"unknown option {word}" if word.startswith("-") else f"{word!r} is one word too many"
+        print(f"jtunneld: {what}; see: jtunneld --help", file=sys.stderr)
+        return EXIT_USAGE
     environ = dict(os.environ)
     for name in MANAGERS_VARIABLES:
         # asyncssh's ProxyCommands and whatever else is started from here on inherit what is left.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from jtunnel.address import TcpAddress
 from jtunnel.config.collisions import Claim, find_rivals
 from jtunnel.config.exposure import explain_exposed, is_exposed
 from jtunnel.config.forward_syntax import ForwardSyntaxError, name_forwards, parse_forward
 from jtunnel.config.profile import Forward, Profile
+from jtunnel.daemon.wanted import Added
 from jtunnel.errors import ConfigError
 from jtunnel.status import ForwardKind
+
+#: What a forward may be called over the control socket.
+KINDS: Final[Mapping[str, ForwardKind]] = {"local": "local", "remote": "remote", "dynamic": "dynamic"}
 
 
 class Temporary:
@@ -20,6 +26,25 @@ class Temporary:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._forwards: dict[str, tuple[Forward, ...]] = {}
+        self._specs: dict[Forward, str] = {}
+
+    @property
+    def added(self) -> dict[str, list[Added]]:
+        """How each was written, by profile: to be restored from."""
+        return {
+            name: [(self._specs[each], each.kind, each.name) for each in mine]
+            for name, mine in self._forwards.items()
+            if mine
+        }
+
+    def restore(self, profiles: Mapping[str, Profile], added: Mapping[str, Iterable[Added]]) -> None:
+        """Add again what another daemon had; what is in the way by now is left out."""
+        for name, specs in added.items():
+            for spec, kind, label in specs:
+                if name in profiles and kind in KINDS:
+                    others = [other for key, other in profiles.items() if key != name]
+                    with contextlib.suppress(ConfigError):
+                        self.add(self.extend(profiles[name]), others, spec, KINDS[kind], label)
 
     def extend(self, profile: Profile) -> Profile:
         """The profile with its temporary forwards; those that the config has by now are none any more."""
@@ -69,6 +94,7 @@ class Temporary:
                 "take another port, as in 8788:localhost:8787",
             )
         self._forwards[profile.name] = (*self._forwards.get(profile.name, ()), forward)
+        self._specs[forward] = spec
         return forward
 
     def remove(self, profile: Profile, spec: str | None) -> list[str]:

@@ -129,8 +129,8 @@ class Forwards:
         return failures[0] if failures and len(failures) == len(self._parts) else None
 
     async def wait_tried(self) -> None:
-        """Wait until each was tried over the connection that is served."""
-        await self.changes.until(lambda: all(part.is_tried for part in self))
+        """Wait until each is open, or has failed, and was tried over the connection that is served."""
+        await self.changes.until(lambda: all(part.is_opened and part.is_tried for part in self))
 
     async def wait_known(self, name: str) -> None:
         """Wait until the one of that name listens or has failed and, over a connection, was tried."""

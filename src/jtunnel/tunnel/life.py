@@ -110,6 +110,8 @@ class Tunnel:
         is_new = isinstance(link_phase, Serving) and link_phase.connection is not self._used
         # What was proven over another connection is not proven over this one.
         phase = self.phase if not is_new or isinstance(self.phase, Down | Resting | Stopped) else Linking()
+        if isinstance(phase, Up) and self.server and not self.server.current and not self.forwards.trouble:
+            phase = Linking()  # its port was opened late, and the server is not yet looked for
         return derive_state(phase, link_phase, self.forwards.trouble)
 
     def wake(self, *, may_start: bool = True) -> None:
@@ -129,11 +131,7 @@ class Tunnel:
     def can_become(self, profile: Profile) -> bool:
         """Whether `become` takes this profile; else another tunnel has to take this one's place."""
         mine = self.profile
-        return (profile.name, profile.hold_s, profile.waiting_page) == (
-            mine.name,
-            mine.hold_s,
-            mine.waiting_page,
-        )
+        return profile.hold_s == mine.hold_s and profile.waiting_page == mine.waiting_page
 
     async def become(self, profile: Profile, jupyter_port: int) -> None:
         """Take on an edited profile; what is the same in it goes on untouched."""
@@ -187,6 +185,8 @@ class Tunnel:
                 while True:
                     if self._demand.rests:
                         await self._rest()
+                    # One that becomes on-demand while it is used is used until it is idle.
+                    self._demand.call()
                     if not isinstance(self.phase, Linking):
                         self._enter(Linking())
                     await self._connect()
@@ -386,8 +386,8 @@ class Tunnel:
             old, self._told = self._told[0], told
             if state != old:
                 self.since = now
-            known = self.server is not None and self.server.current is not None
-            url = self.server.url(self.jupyter_port, token=False) if known and self.server else None
+            server = self.server
+            url = server.url(self.jupyter_port, token=False) if server and server.current else None
             self._tell(self.profile, Transition(self.profile.name, old, state, error, now, url))
             self.forwards.traffic.notify()
         # Those who waited are served a moment later, and belong to the story.
