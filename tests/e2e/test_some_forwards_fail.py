@@ -73,6 +73,9 @@ def test_forwards_come_and_go_by_hand(jtunnel: Jtunnel, box: Sshd, echo: EchoSer
         assert (own["temporary"], added["temporary"]) == (False, True)
         assert jtunnel.run("forward", "a", f"{first}:localhost:1").returncode == 2
         assert jtunnel.run("forward", "a", f"*:{second}:localhost:1").returncode == 2
+        for label in ("a/b", "x" * 65, "\x1b[31m", "jupyter "):
+            assert jtunnel.run("forward", "a", f"{second}:localhost:1", "--name", label).returncode == 2
+        assert len(jtunnel.tunnel("a")["forwards"]) == 2
         jtunnel.check("forward", "a", str(second), "--remove")
         assert not listens(second)
         assert echoes(stream)

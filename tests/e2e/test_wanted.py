@@ -57,6 +57,25 @@ def test_forwards_by_hand_survive_a_restart(jtunnel: Jtunnel, box: Sshd, echo: E
     assert not listens(more)
 
 
+def test_forwards_by_hand_survive_a_start_with_a_broken_config(
+    jtunnel: Jtunnel, box: Sshd, echo: EchoServer
+) -> None:
+    port, more = free_port(), free_port()
+    good = "watch_config = false\n" + profile("a", f"{port}:{echo.target}")
+    jtunnel.write_config(good)
+    jtunnel.check("up", "a")
+    jtunnel.check("forward", "a", f"{more}:{echo.target}")
+    jtunnel.check("shutdown")
+    jtunnel.write_config(good + "[broken")
+    # A service starts all the same, and waits for the file to be mended.
+    jtunnel.env["JTUNNEL_SERVICE"] = "systemd"
+    jtunnel.start_daemon()
+    jtunnel.write_config(good)
+    jtunnel.check("reload")
+    with dial(more) as client:
+        assert echoes(client)
+
+
 def test_after_a_reboot_the_config_decides_again(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     jtunnel.write_config(profile("up") + profile("down", autostart=True))
     jtunnel.check("up", "up")

@@ -12,70 +12,74 @@ from jtunnel.daemon.config_watch import watch_config
 from jtunnel.daemon.manager import Manager, Mark
 from jtunnel.errors import ConfigError
 
-
-class Managed:
-    """Stands for a manager: its file, and how often that was read."""
-
-    def __init__(self) -> None:
-        self.file: Mark = (1, 1, 1)
-        self.config_mark: Mark = (1, 1, 1)
-        self.watches_config = True
-        self.is_broken = False
-        self.read = 0
-
-    def look_at_config(self) -> Mark:
-        return self.file
-
-    async def reload(self) -> None:
-        self.read += 1
-        self.config_mark = self.file
-        if self.is_broken:
-            raise ConfigError("config-invalid", "broken")
-
-
-async def follow(managed: Managed, files: list[Mark]) -> list[int]:
-    """What has been read after each look, where the file is another at each."""
-    ticks = Changes()
-    watching = asyncio.create_task(watch_config(cast("Manager", managed), ticks))
-    await asyncio.sleep(0)
-    read = []
-    for file in files:
-        managed.file = file
-        ticks.notify()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        read.append(managed.read)
-    watching.cancel()
-    await asyncio.wait([watching])
-    return read
-
-
 OLD, HALF, NEW = (1, 1, 1), (2, 5, 1), (2, 9, 1)
 
 
+class Managed:
+    """Stands for a manager: what its file is at each look, and what was read."""
+
+    def __init__(self, *looks: Mark) -> None:
+        self._looks = list(looks)
+        self.config_mark: Mark = OLD
+        self.watches_config = True
+        self.failure: Exception | None = None
+        self.read: list[Mark] = []
+
+    def look_at_config(self) -> Mark:
+        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+
+    async def reload(self) -> None:
+        self.config_mark = self.look_at_config()
+        self.read.append(self.config_mark)
+        if self.failure:
+            raise self.failure
+
+
+async def follow(managed: Managed, ticks: int = 5) -> list[Mark]:
+    """What was read by the end of so many ticks."""
+    changes = Changes()
+    watching = asyncio.create_task(watch_config(cast("Manager", managed), changes, 0))
+    for _ in range(ticks):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        changes.notify()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.wait([watching])
+    return managed.read
+
+
 @pytest.mark.parametrize(
-    ("files", "read"),
+    ("looks", "read"),
     [
-        ([OLD, OLD, OLD], [0, 0, 0]),
-        ([NEW, NEW, NEW], [0, 1, 1]),
-        ([HALF, NEW, NEW, NEW], [0, 0, 1, 1]),
-        ([None, NEW, NEW], [0, 0, 1]),
-        ([None, None, None, OLD, OLD], [0, 1, 1, 1, 2]),
-        ([NEW, NEW, OLD, OLD], [0, 1, 1, 2]),
+        ([OLD], []),
+        ([OLD, OLD, NEW], [NEW]),
+        ([NEW], [NEW]),
+        ([HALF, NEW], [NEW]),
+        ([None, HALF, NEW], [NEW]),
+        ([None, OLD], []),
+        ([None], [None]),
+        ([None, None, None, OLD], [None, OLD]),
+        ([NEW, NEW, NEW, OLD], [NEW, OLD]),
     ],
 )
-def test_it_is_reread_when_two_looks_agree(files: list[Mark], read: list[int]) -> None:
-    assert asyncio.run(follow(Managed(), files)) == read
+def test_it_is_reread_when_two_looks_agree(looks: list[Mark], read: list[Mark]) -> None:
+    assert asyncio.run(follow(Managed(*looks))) == read
 
 
-def test_a_broken_file_is_read_once(caplog: pytest.LogCaptureFixture) -> None:
-    managed = Managed()
-    managed.is_broken = True
-    assert asyncio.run(follow(managed, [NEW, NEW, NEW, HALF, HALF])) == [0, 1, 1, 1, 2]
+@pytest.mark.parametrize("failure", [ConfigError("config-invalid", "broken"), KeyError("broken")])
+def test_a_broken_file_is_read_once_and_a_bug_ends_nothing(
+    caplog: pytest.LogCaptureFixture, failure: Exception
+) -> None:
+    managed = Managed(NEW, NEW, NEW, HALF)
+    managed.failure = failure
+    assert asyncio.run(follow(managed)) == [NEW, HALF]
     assert "broken" in caplog.text
 
 
 def test_it_may_be_switched_off() -> None:
-    managed = Managed()
+    managed = Managed(NEW)
     managed.watches_config = False
-    assert asyncio.run(follow(managed, [NEW, NEW, NEW])) == [0, 0, 0]
+    assert asyncio.run(follow(managed)) == []

@@ -59,7 +59,9 @@ def _check_command(text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+#: A letter or digit, then letters, digits, dots, underscores and hyphens.
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 LocalPath = Annotated[str, StringConstraints(pattern=r"^~?/[^\x00-\x1f\x7f]*$")]
 RemoteDirectory = Annotated[str, StringConstraints(pattern=r"^(~|~?/[^\x00-\x1f\x7f]*)$")]

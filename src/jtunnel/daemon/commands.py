@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, Final
 
 from jtunnel.changes import Changes
+from jtunnel.config.values import NAME_PATTERN
 from jtunnel.daemon.board import Board
 from jtunnel.daemon.manager import AskAbout, Manager
 from jtunnel.daemon.pages import Pages
 from jtunnel.daemon.selection import matching
 from jtunnel.daemon.temporary import KINDS
 from jtunnel.daemon.whole import Works
-from jtunnel.errors import ConfigError, ControlError, JTunnelError
+from jtunnel.errors import ConfigError, ControlError, JTunnelError, one_line
 from jtunnel.jupyter.log import read_log
 from jtunnel.jupyter.server import Server
 from jtunnel.jupyter.stop import busy_kernels, stop
@@ -76,6 +78,12 @@ class Commands:
         """Add a forward to a tunnel that is wanted; answers when it listens or has failed."""
         if kind not in KINDS:
             raise ConfigError("usage", f"there is no kind of forward {kind!r}", f"one of: {', '.join(KINDS)}")
+        if label is not None and not re.fullmatch(NAME_PATTERN, label):
+            raise ConfigError(
+                "usage",
+                f"{one_line(label[:64])!r} is no name for a forward",
+                "take letters, digits, dots, underscores and hyphens, 64 at most",
+            )
         tunnel = self._manager.tunnel(name)
         if isinstance(tunnel.phase, Down):
             raise ControlError("not-up", f"{name} is down", f"bring it up first: jtunnel up {name}")

@@ -25,25 +25,28 @@ _CLIENTS_FILES: Final = frozenset({"startup.log"})
 MakeSession = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Session]
 
 
-def prepare_directory(path: str) -> None:
-    """Make a private directory; raises ControlError where it is, or could be, somebody else's."""
+def prepare_directory(path: str, variable: str) -> None:
+    """Make a private directory, whose place that variable may name.
+
+    Raises ControlError where it is, or could be, somebody else's.
+    """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         stat = os.lstat(path)
         if stat.st_uid != os.getuid() or not os.path.isdir(path) or os.path.islink(path):
             raise ControlError(
-                "daemon-failed", f"{path} is not a directory of yours", "set JTUNNEL_RUNTIME_DIR to one"
+                "daemon-failed", f"{path} is not a directory of yours", f"set {variable} to one"
             )
         if stat.st_mode & 0o1022 and set(os.listdir(path)) - _CLIENTS_FILES:
             # Made private, a directory such as /tmp would lock its other users out.
             raise ControlError(
-                "daemon-failed", f"{path} is open to others and in use", "name another directory for jtunnel"
+                "daemon-failed", f"{path} is open to others and in use", f"set {variable} to another"
             )
         if stat.st_mode & 0o077:
             os.chmod(path, 0o700)
     except OSError as error:
         raise ControlError(
-            "daemon-failed", f"cannot use {path}: {error.strerror}", "set JTUNNEL_RUNTIME_DIR to another"
+            "daemon-failed", f"cannot use {path}: {error.strerror}", f"set {variable} to another directory"
         ) from None
 
 

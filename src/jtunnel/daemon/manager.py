@@ -232,6 +232,9 @@ class Manager:
         )
         self._config = config
         self._follow_renames(result)
+        # A daemon that started with a broken config gets to know its profiles now.
+        kept = self._records.wanted.forwards
+        self._temporary.restore(new, {name: kept[name] for name in result.added if name in kept})
         await self._drop(result.removed)
         self._records.wanted.forget(result.removed)
         for name in result.removed:
@@ -279,7 +282,12 @@ class Manager:
 
     def _arm(self, name: str, before: Profile, edited: Profile, *, rested: bool) -> None:
         """An on-demand tunnel listens as soon as its profile says so, and no longer than that."""
-        if before.autostart == edited.autostart or self._records.wanted.get(name) is not None:
+        if before.autostart == edited.autostart:
+            return
+        if edited.autostart and self._records.wanted.get(name) is False:
+            # The edit is the later wish.
+            self._records.wanted.forget([name])
+        if self._records.wanted.get(name) is not None:
             return
         if edited.autostart == "on-demand":
             self._wanted.add(name)

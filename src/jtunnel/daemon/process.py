@@ -86,8 +86,8 @@ def run(environ: Mapping[str, str]) -> int:
     runtime, state = paths.runtime_dir(environ), paths.state_dir(environ)
     config_path = paths.config_file(environ)
     config, problem = _load(config_path, environ)
-    prepare_directory(runtime)
-    prepare_directory(state)
+    prepare_directory(runtime, "JTUNNEL_RUNTIME_DIR")
+    prepare_directory(state, "JTUNNEL_STATE_DIR")
     try:
         lock = _lock(os.path.join(runtime, "jtunnel.lock"), paths.control_socket(environ))
     except _SecondDaemonError as error:
@@ -98,7 +98,7 @@ def run(environ: Mapping[str, str]) -> int:
         print(f"jtunneld: {error.message}; this one is not needed", file=sys.stderr)
         return EXIT_DONE
     try:
-        start_logging(paths.log_file(environ), to_terminal=sys.stderr.isatty() or "JOURNAL_STREAM" in environ)
+        _start_logging(environ)
         _raise_descriptor_limit()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_live(config, environ, problem))
@@ -111,6 +111,18 @@ def run(environ: Mapping[str, str]) -> int:
     finally:
         os.close(lock)
     return EXIT_DONE
+
+
+def _start_logging(environ: Mapping[str, str]) -> None:
+    path = paths.log_file(environ)
+    try:
+        start_logging(path, to_terminal=sys.stderr.isatty() or "JOURNAL_STREAM" in environ)
+    except OSError as error:
+        raise ControlError(
+            "daemon-failed",
+            f"cannot write {path}: {error.strerror}",
+            "set JTUNNEL_STATE_DIR to a directory that it may write to",
+        ) from None
 
 
 async def _live(config: Config, environ: Mapping[str, str], problem: ConfigError | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -42,11 +43,12 @@ class Room:
 
     def __init__(self, places: int = MAX_HELD) -> None:
         self._places = places
-        self._users: list[HeldConnections] = []
+        # A listener that is gone is none any more.
+        self._users: weakref.WeakSet[HeldConnections] = weakref.WeakSet()
 
     def join(self, user: HeldConnections) -> None:
         """Count what waits there too."""
-        self._users.append(user)
+        self._users.add(user)
 
     def has_place(self) -> bool:
         """Whether one more may wait; those who left make room."""

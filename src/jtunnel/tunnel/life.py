@@ -47,6 +47,9 @@ from jtunnel.tunnel.ways import Ways
 #: Seconds that a server may take that is asked because a person waits.
 _PROVE_TIMEOUT_S: Final = 5.0
 
+_GIVEN_UP: Final = "the connection is given up: what was open over it is reset"
+_TAKEN_OVER: Final = "another connection takes over: what is open over the old one has some seconds to answer"
+
 
 class Tunnel:
     """One profile that is looked after. `changed` is called whenever its status is another."""
@@ -192,6 +195,7 @@ class Tunnel:
                     await self._connect()
         finally:
             self.link = self._used = self._last_used = None
+            self._was_up = False
             self._demand.end()
             self._ways.forget()
             if self.server:
@@ -230,8 +234,8 @@ class Tunnel:
             link.hasten(self, waits=False)
 
     async def _wait_idle(self) -> None:
-        limit_s = await self._demand.wait_idle()
-        self._log.info("not used for %g s: the connection is dropped until the next use", limit_s)
+        idle_s = await self._demand.wait_idle()
+        self._log.info("not used for %g s: no connection until the next use", idle_s)
 
     async def _use_all(self, link: Link) -> None:
         await self._use(await link.serving(), link)
@@ -268,11 +272,7 @@ class Tunnel:
                     self.forwards.jupyter.listener.failed.set()
             for work in works:
                 work.cancel()
-        self._log.info(
-            "the connection is given up: what was open over it is reset"
-            if connection.is_lost
-            else "another connection takes over: what is open over the old one has some seconds to answer"
-        )
+        self._log.info("%s", _GIVEN_UP if connection.is_lost else _TAKEN_OVER)
         # It may have been lost before the work had begun.
         if not isinstance(self.phase, Stopped | Linking):
             self._enter(Linking())
