@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+import threading
+import time
 
 import pytest
 
@@ -114,6 +117,39 @@ def test_an_edit_makes_it_listen_at_once_and_another_one_no_more(
     jtunnel.write_config(profile("a", f"{port}:{echo.target}"))
     jtunnel.check("reload")
     jtunnel.wait_tunnel("a", lambda tunnel: not tunnel["forwards"][0]["listening"])
+
+
+@pytest.mark.long
+def test_nobody_is_lost_who_comes_as_it_goes_to_rest(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
+    ports = [free_port() for _ in range(10)]
+    jtunnel.write_config(
+        "".join(
+            on_demand(f"a{number}", f"{port}:{echo.target}", share=bool(number % 2))
+            for number, port in enumerate(ports)
+        )
+    )
+    jtunnel.start_daemon()
+    jtunnel.wait_tunnel("a9", lambda tunnel: tunnel["forwards"][0]["listening"])
+    lost: list[str] = []
+
+    def come_and_go(port: int) -> None:
+        chance = random.Random(port)
+        for number in range(15):
+            try:
+                with dial(port) as client:
+                    if not echoes(client):
+                        lost.append(f"{port}, {number}: ended")
+            except OSError as error:
+                lost.append(f"{port}, {number}: {error!r}")
+            # The moment that matters is the one in which its time is over.
+            time.sleep(IDLE_S + (chance.random() - 0.5) * 0.012)
+
+    users = [threading.Thread(target=come_and_go, args=(port,)) for port in ports]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert not lost
 
 
 @pytest.mark.long

@@ -145,7 +145,9 @@ class Manager:
 
     async def restart(self, names: Sequence[str]) -> list[str]:
         """Drop and renew the links of these tunnels; return the other tunnels that share them."""
-        links = {link for name in names if (link := self._tunnels[name].link)}
+        # A reload may have taken one out since it was named.
+        tunnels = [self._tunnels[name] for name in names if name in self._tunnels]
+        links = {tunnel.link for tunnel in tunnels if tunnel.link}
         others = [
             name for name, tunnel in self._tunnels.items() if tunnel.link in links and name not in names
         ]

@@ -64,5 +64,9 @@ class Demand:
                 async with asyncio.timeout(limit_s if limit_s and not is_used else None):
                     await changes.wait(seen)
             except TimeoutError:
-                self._is_called = False
-                return limit_s
+                # Somebody may have come in the moment between the alarm and the waking up.
+                if changes.index == seen:
+                    self._is_called = False
+                    # Whoever comes from now on waits for the next connection, and does not lose this one.
+                    forwards.gates.hold_every()
+                    return limit_s
