@@ -1,0 +1,1 @@
+"""Edits of the user's config file that leave all the rest of it as it is."""
