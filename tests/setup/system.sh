@@ -18,15 +18,33 @@ need dash dash
 need tcsh tcsh
 need fish fish
 need autossh autossh
+need zsh zsh
+need tmux tmux
+# The man page is looked at as every system does.
+need groff groff-base
+need mandoc mandoc
+need man man-db
+# What goes through forwards: a SOCKS client, and a real server behind a Unix socket.
+need curl curl
+need psql postgresql-client
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 need busybox busybox
 if [ "$(uname)" = Linux ]; then
     need ip iproute2
+    # The unit file is held against systemd's own view of it.
+    need systemd-analyze systemd
+    need systemctl systemd
     if [ "$(id -u)" = 0 ]; then
         # The outage lab: NAT between network namespaces, and a small library that lets clocks jump.
         need nft nftables
         need conntrack conntrack
         need cc gcc
         [ -e /usr/include/time.h ] || missing="$missing libc6-dev"
+        # The login machine: a whole systemd in namespaces, with logind, user managers and PAM.
+        need pgrep procps
+        [ -x /lib/systemd/systemd ] || missing="$missing systemd"
+        [ -e /usr/share/pam-configs/systemd ] || missing="$missing libpam-systemd"
+        [ -e /usr/lib/systemd/user/dbus.socket ] || missing="$missing dbus dbus-user-session"
     fi
     # The tests' JupyterLab runs as another user, who may not be able to reach any other Python.
     [ "$(id -u)" != 0 ] || /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -100,7 +100,7 @@ def test_another_protocol_version(client: Client, protocol: int, words: str) -> 
         done = client.run("status")
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
-    assert ("jtunnel shutdown, then jtunnel up" in done.stderr) == (protocol == 0)
+    assert ("jtunnel service restart" in done.stderr) == (protocol == 0)
 
 
 def test_shutdown_works_over_versions(client: Client) -> None:
@@ -147,7 +147,7 @@ def test_answer_in_pieces(client: Client) -> None:
     ],
 )
 def test_problems_become_lines_and_exit_codes(client: Client, error: ControlError, code: int) -> None:
-    with ScriptedDaemon(client.runtime_dir, {"url": error}):
+    with ScriptedDaemon(client.runtime_dir, {"url": error, "status": document()}):
         done = client.run("url", "gpu")
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr == f"jtunnel: {error}\n"

@@ -112,6 +112,7 @@ def test_wrong_config_is_told_in_the_daemons_words(client: Client) -> None:
     assert not daemons(client)
 
 
+@pytest.mark.long
 def test_daemon_that_cannot_start_is_told(client: Client) -> None:
     # A directory where the lock file would be.
     os.mkdir(os.path.join(client.runtime_dir, "jtunnel.lock"))
@@ -126,7 +127,7 @@ def test_relative_directories_mean_the_same_to_the_daemon(client: Client) -> Non
     client.environ |= {
         "JTUNNEL_RUNTIME_DIR": "run",
         "JTUNNEL_STATE_DIR": "state",
-        "JTUNNEL_CONFIG": "config.toml",
+        "JTUNNEL_CONFIG": "jtunnel/config.toml",
     }
     done = subprocess.run(
         client.command("up", "--no-wait"),

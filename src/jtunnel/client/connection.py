@@ -7,9 +7,11 @@ answering its prompts `prompts`' business.
 from __future__ import annotations
 
 import select
+import sys
 import time
 
 from jtunnel import __version__, wire
+from jtunnel.client import terminal
 from jtunnel.errors import ControlError, problem_error
 
 TYPE_CHECKING = False
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 #: How long the daemon may take over a call that is all local work.
 ANSWER_S: Final = 10.0
 _HELLO_ID: Final = 0
+_RENEW: Final = "renew it with: jtunnel service restart"
 _CHUNK: Final = 65536
 
 
@@ -28,13 +31,18 @@ class Connection:
     """A conversation with the daemon; `hello` travels with the first request.
 
     `path` names the socket in messages. With `any_protocol` a daemon of another protocol version is
-    talked to all the same, which is right for `shutdown` alone.
+    talked to all the same, which is right for `hello` and `shutdown` alone. With `remarks`, a person at the
+    terminal is told that the daemon is older than this client.
     """
 
-    def __init__(self, stream: socket.socket, path: str, *, any_protocol: bool = False) -> None:
+    def __init__(
+        self, stream: socket.socket, path: str, *, any_protocol: bool = False, remarks: bool = False
+    ) -> None:
         self._stream = stream
         self._path = path
         self._any_protocol = any_protocol
+        self._remarks = remarks
+        self._hello: dict[str, Any] | None = None
         greeting = {"protocol": wire.PROTOCOL_VERSION, "version": __version__}
         self._unsent = wire.request(_HELLO_ID, "hello", greeting)
         self._received = bytearray()
@@ -45,7 +53,22 @@ class Connection:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._stream.close()
+
+    def hello(self) -> dict[str, Any]:
+        """What the daemon says of itself: its `protocol`, its `version` and its `pid`."""
+        if self._unsent:
+            self._write(b"")
+        give_up_at = time.monotonic() + ANSWER_S
+        while self._hello is None:
+            if not self._wait(give_up_at - time.monotonic()):
+                raise _mute("hello", ANSWER_S)
+            self.pump()
+        return self._hello
 
     def fileno(self) -> int:
         """The socket's descriptor, for select(2)."""
@@ -67,7 +90,17 @@ class Connection:
 
     def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float = ANSWER_S) -> Any:
         """Ask, wait, and return the result. Raises what the daemon's error stands for."""
-        return result_of(self.exchange(method, params, timeout_s=timeout_s))
+        answer = self.exchange(method, params, timeout_s=timeout_s)
+        error = answer.get("error")
+        if isinstance(error, dict) and error.get("code") in (wire.METHOD_NOT_FOUND, wire.INVALID_PARAMS):
+            version = str((self._hello or {}).get("version"))
+            if _is_older(version):
+                raise ControlError(
+                    "protocol-mismatch",
+                    f"the daemon ({version}) is older than this jtunnel ({__version__}) and cannot do this",
+                    _RENEW,
+                )
+        return result_of(answer)
 
     def exchange(
         self, method: str, params: Mapping[str, Any], *, timeout_s: float = ANSWER_S
@@ -86,11 +119,7 @@ class Connection:
                     return self._messages.pop(index)
             seen = len(self._messages)
             if not self._wait(give_up_at - time.monotonic()):
-                raise ControlError(
-                    "daemon-failed",
-                    f"the daemon did not answer `{method}` within {timeout_s:.0f} s",
-                    "see what it does: jtunnel logs",
-                )
+                raise _mute(method, timeout_s)
             self.pump()
 
     def receive(self, timeout_s: float | None) -> dict[str, Any] | None:
@@ -130,14 +159,19 @@ class Connection:
             raise self._nonsense() from None
         if "method" in message or message.get("id") != _HELLO_ID:
             self._messages.append(message)
-        elif not self._any_protocol:
-            self._check_hello(result_of(message))
+        elif "result" in message or not self._any_protocol:
+            self._take_hello(result_of(message))
 
-    def _check_hello(self, hello: Any) -> None:
+    def _take_hello(self, hello: Any) -> None:
         if not isinstance(hello, dict) or not isinstance(hello.get("protocol"), int):
             raise self._nonsense()
+        self._hello = hello
+        version = str(hello.get("version"))
         if hello["protocol"] != wire.PROTOCOL_VERSION:
-            raise _mismatch(hello["protocol"], str(hello.get("version")))
+            if not self._any_protocol:
+                raise _mismatch(hello["protocol"], version)
+        elif self._remarks and _is_older(version) and terminal.is_terminal(sys.stderr):
+            terminal.say(f"the daemon is older ({version}) than this jtunnel ({__version__}); {_RENEW}")
 
     def _write(self, line: bytes) -> None:
         # One write for hello and the first request: one wake-up of the daemon instead of two.
@@ -183,9 +217,32 @@ def result_of(message: Mapping[str, Any]) -> Any:
         raise ControlError(
             "protocol-mismatch",
             f"the daemon does not know this call: {text}",
-            "where it is older than this jtunnel: jtunnel shutdown, then jtunnel up",
+            f"where it is older than this jtunnel, {_RENEW}",
         )
     raise ControlError("daemon-failed", f"the daemon refused the call: {text}", "see its log: jtunnel logs")
+
+
+def _mute(method: str, timeout_s: float) -> ControlError:
+    return ControlError(
+        "daemon-failed",
+        f"the daemon did not answer `{method}` within {timeout_s:.0f} s",
+        "see what it does: jtunnel logs",
+    )
+
+
+def _is_older(version: str) -> bool:
+    """Whether a daemon's version is below this client's; one that cannot be read is not."""
+    theirs, ours = _numbers(version), _numbers(__version__)
+    return bool(theirs) and theirs < ours
+
+
+def _numbers(version: str) -> list[int]:
+    numbers: list[int] = []
+    for part in version.split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return numbers
 
 
 def _mismatch(protocol: int, version: str) -> ControlError:
@@ -195,7 +252,7 @@ def _mismatch(protocol: int, version: str) -> ControlError:
         return ControlError(
             "protocol-mismatch",
             f"the {daemon} is older than {client}",
-            "run: jtunnel shutdown, then jtunnel up",
+            _RENEW,
         )
     return ControlError(
         "protocol-mismatch", f"{client} is older than the {daemon}", "upgrade it, or use the newer jtunnel"

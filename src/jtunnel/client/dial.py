@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 BACKLOG_S: Final = 5.0
 
 
-def dial(environ: Mapping[str, str], *, any_protocol: bool = False) -> Connection:
-    """Connect to the daemon of this user.
+def dial(environ: Mapping[str, str], *, any_protocol: bool = False, remarks: bool = False) -> Connection:
+    """Connect to the daemon of this user; with `remarks`, a person at the terminal is told that it is older.
 
     Raises ControlError: `no-daemon` where none answers, `daemon-failed` where the socket belongs to
     somebody else, `usage` where its path is longer than a socket's may be.
@@ -45,7 +45,7 @@ def dial(environ: Mapping[str, str], *, any_protocol: bool = False) -> Connectio
     except BaseException:
         stream.close()
         raise
-    return Connection(stream, path, any_protocol=any_protocol)
+    return Connection(stream, path, any_protocol=any_protocol, remarks=remarks)
 
 
 def _connect(stream: socket.socket, path: str) -> None:

@@ -1,6 +1,7 @@
-"""Starts a daemon where none answers. The daemon inherits nothing of ours but its start-up log.
+"""Starts a daemon where none answers: through the login service where there is one, else as its parent.
 
-Whether a second daemon may run is the daemon's own lock's business.
+Such a child inherits nothing but its start-up log. Whether a second daemon may run is the business of the
+daemon's own lock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 
 from jtunnel import paths
-from jtunnel.client import terminal
+from jtunnel.client import login_service, terminal
 from jtunnel.client.dial import dial
 from jtunnel.errors import EXIT_USAGE, ConfigError, ControlError
 
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
 START_S: Final = 15.0
 #: How long, after ours has ended, another daemon is waited for that won the race to the lock.
 RACE_S: Final = 2.0
+_AGAIN_S: Final = 1.0
 _POLL_S: Final = 0.02
 _LOG_NAME: Final = "startup.log"
-_PATH_VARIABLES: Final = ("JTUNNEL_CONFIG", "JTUNNEL_RUNTIME_DIR", "JTUNNEL_STATE_DIR")
 
 
-def dial_or_start(environ: Mapping[str, str]) -> Connection:
-    """Connect to the daemon, starting one if none runs.
+def dial_or_start(environ: Mapping[str, str], *, remarks: bool = True) -> Connection:
+    """Connect to the daemon, starting one if none runs; `remarks` as for `dial`.
 
     Raises ConfigError with the daemon's own words when the config is wrong, and ControlError.
     """
-    if connection := _dial(environ):
+    if connection := _dial(environ, remarks=remarks):
         return connection
     directory = paths.runtime_dir(environ)
     os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -47,18 +48,34 @@ def dial_or_start(environ: Mapping[str, str]) -> Connection:
     lock = _open_log(log)
     try:
         _take_turn(lock)
-        return _dial(environ) or _start(environ, log, lock)
+        return _dial(environ) or _start_service(environ) or _start(environ, log, lock)
     finally:
         os.close(lock)
 
 
-def _dial(environ: Mapping[str, str]) -> Connection | None:
+def _dial(environ: Mapping[str, str], *, remarks: bool = False) -> Connection | None:
     try:
-        return dial(environ)
+        return dial(environ, remarks=remarks)
     except ControlError as error:
         if error.kind != "no-daemon":
             raise
         return None
+
+
+def _start_service(environ: Mapping[str, str]) -> Connection | None:
+    """The daemon of the login service; None where there is no such service, or it does not answer."""
+    give_up_at = time.monotonic() + START_S
+    # Asked again: one that finds another daemon ends again, and while it does there is nothing to start.
+    # launchd besides does not wait until it is ready.
+    while login_service.start(environ):
+        ask_again_at = time.monotonic() + _AGAIN_S
+        while time.monotonic() < ask_again_at:
+            if connection := _dial(environ):
+                return connection
+            time.sleep(_POLL_S)
+        if time.monotonic() > give_up_at:
+            break
+    return None
 
 
 def _start(environ: Mapping[str, str], log: str, lock: int) -> Connection:
@@ -98,12 +115,12 @@ def _failure(exit_code: int, log: str, lock: int) -> ConfigError | ControlError:
 
 def _spawn(environ: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
     # The daemon works in /, where a relative path would mean something else.
-    absolute = {name: os.path.abspath(environ[name]) for name in _PATH_VARIABLES if environ.get(name)}
+    given = {name: value for name, value in environ.items() if name not in login_service.MANAGERS_VARIABLES}
     output = _open_log(log)
     try:
         return subprocess.Popen(
             [sys.executable, "-m", "jtunnel", "daemon"],
-            env={**environ, **absolute},
+            env=given | login_service.overrides(environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

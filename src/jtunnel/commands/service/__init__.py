@@ -1,0 +1,1 @@
+"""Start at login: the daemon under systemd or launchd."""
