@@ -6,10 +6,10 @@ PYTHON ?=
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := src tests bench
+SOURCES := src tests bench docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench bench-outage fmt build clean system
+.PHONY: help demo test test-long check bench bench-outage fmt docs build clean system
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-outage: $(VENV)/.dev system ## how soon it works again, beside ssh and aut
 fmt: $(VENV)/.dev ## format the code and put right what ruff can
 	$(BIN)/python -m ruff check --fix $(SOURCES)
 	$(BIN)/python -m ruff format $(SOURCES)
+
+docs: $(VENV)/.base ## write the man page anew
+	@$(BIN)/python docs/manual.py
 
 build: $(VENV)/.dev ## wheel and sdist, into dist/
 	rm -rf dist

@@ -174,7 +174,7 @@ def test_wrong_usage(jtunnel: Jtunnel, good: str) -> None:
         ("up",): "no profile is named",
         ("stauts", "good"): "did you mean: jtunnel status",
         ("up", "--timeout", "soon"): "number of seconds",
-        ("restart",): "NAME",
+        ("restart",): "no profile is named",
         ("rpc", "status", "{"): "one JSON object",
         ("rpc", "status", '{"name": "good"}'): "takes no parameter 'name'",
         ("rpc", "statsu"): "no method 'statsu'",

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import asyncssh
 import psutil
+import pytest
 
 from tests.support.client import Jtunnel
 from tests.support.home import Home
@@ -36,6 +37,7 @@ def deaf_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.mark.long
 def test_no_mute_server_hangs_anything(
     jtunnel: Jtunnel, faulty: FaultyServer, echo: EchoServer, home: Home, host_key: Key, client_key: Key
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_server_without_sessions_serves_plain_forwards(
     assert faulty.counts.connections == 1
 
 
+@pytest.mark.long
 def test_a_server_that_closes_after_accept_or_login(jtunnel: Jtunnel, faulty: FaultyServer) -> None:
     jtunnel.write_config(profile("a"))
     faulty.close_after = "connect"
@@ -188,6 +191,7 @@ def test_clients_that_leave_while_their_channel_opens_leak_nothing(
         assert targets.count((echo.port,)) == 1
 
 
+@pytest.mark.long
 def test_a_frozen_server_is_suspected_and_what_was_there_lives_on(
     jtunnel: Jtunnel, box: Sshd, echo: EchoServer
 ) -> None:

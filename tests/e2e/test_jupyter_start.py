@@ -60,6 +60,7 @@ def check_up_fails(laptop: Laptop, kind: str, code: int, *words: str) -> None:
     assert tunnel["problem"]["advice"]
 
 
+@pytest.mark.long
 def test_stop_ends_the_server_and_the_next_one_has_the_same_token(laptop: Laptop) -> None:
     laptop.up()
     token = laptop.jupyter().token

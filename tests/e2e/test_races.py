@@ -7,6 +7,8 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.support.accounts import Account
 from tests.support.client import PROGRAM, Jtunnel
 from tests.support.home import Home
@@ -19,6 +21,7 @@ ROUNDS = 12
 CLIENTS = 6
 
 
+@pytest.mark.long
 def test_down_while_connections_are_being_opened(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     port = free_port()
     jtunnel.write_config(profile("a", f"{port}:{echo.target}"))
@@ -47,6 +50,7 @@ def test_down_while_connections_are_being_opened(jtunnel: Jtunnel, box: Sshd, ec
         assert echoes(stream)
 
 
+@pytest.mark.long
 def test_up_that_overtakes_down(jtunnel: Jtunnel, box: Sshd, echo: EchoServer) -> None:
     ports = [free_port(), free_port()]
     jtunnel.write_config(profile("a", *(f"{port}:{echo.target}" for port in ports)))

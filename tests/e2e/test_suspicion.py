@@ -62,6 +62,7 @@ def test_the_old_connection_answers_first(jtunnel: Jtunnel, faulty: FaultyServer
     assert "no open connection reset" in jtunnel.check("logs", "a")
 
 
+@pytest.mark.long
 def test_a_half_open_connection_is_replaced(jtunnel: Jtunnel, faulty: FaultyServer, echo: EchoServer) -> None:
     port = bring_up(jtunnel, echo)
     with dial(port) as established:
@@ -103,6 +104,7 @@ def test_the_replaced_connection_may_still_answer(
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_who_watches_sees_it_at_once(jtunnel: Jtunnel, faulty: FaultyServer, echo: EchoServer) -> None:
     bring_up(jtunnel, echo)
     late = []

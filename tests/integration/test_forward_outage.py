@@ -89,6 +89,7 @@ def test_nor_is_it_where_another_connection_takes_over(loop: str) -> None:
     run_on(loop, main())
 
 
+@pytest.mark.long
 def test_a_unix_client_that_leaves_is_noticed(loop: str, tmp_path: Path) -> None:
     async def main() -> None:
         async with far_side() as far, listening(UnixAddress(f"{tmp_path}/s")) as watched:

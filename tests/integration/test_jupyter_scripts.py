@@ -281,7 +281,9 @@ def test_a_process_recorded_under_another_name_of_the_node(
     assert found.processes[os.getpid()][0].endswith(f"@{found.boot}")
 
 
-@pytest.mark.parametrize("told", ["ln02.cluster.example", "slow", "-", NODE])
+@pytest.mark.parametrize(
+    "told", ["ln02.cluster.example", pytest.param("slow", marks=pytest.mark.long), "-", NODE]
+)
 def test_names_of_a_node(shell: list[str], home: RemoteHome, key: str, told: str) -> None:
     """The address that the login came to, and the full name if it comes soon and is another one."""
     home.write(
@@ -385,6 +387,7 @@ def set_age(path: str, *, days: int) -> None:
     os.utime(path, (then, then))
 
 
+@pytest.mark.long
 def test_a_refusal_of_sockets_is_believed_for_a_week(shell: list[str], home: RemoteHome, key: str) -> None:
     assert prepare(shell, home, key).one("sockets") is None
     run(shell, home, "refuse", key)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from jtunnel.client.logs import LineFilter, LogFile, fresh_lines
-from jtunnel.errors import ControlError
+from jtunnel.errors import ConfigError, ControlError
 from tests.support.pseudo_terminal import WAIT_S
-from tests.support.scripted_daemon import ScriptedDaemon, Talk
+from tests.support.scripted_daemon import ScriptedDaemon, Talk, document
 from tests.support.thin_client import Client
 
 LINES = [
@@ -58,7 +58,33 @@ def test_one_tunnels_lines(client: Client) -> None:
     append(log_path(client), *LINES)
     assert client.run("logs", "gpu").stdout.splitlines() == [LINES[1], LINES[5]]
     assert client.run("logs", "gpu", "--lines", "1").stdout.splitlines() == [LINES[5]]
-    assert client.run("logs", "g").stdout == ""
+
+
+def test_a_name_that_nobody_knows(client: Client) -> None:
+    append(log_path(client), *LINES)
+    done = client.run("logs", "g")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"jtunnel: no profile 'g' in {client.config_file}; see them with: jtunnel status\n"
+    error = ConfigError("unknown-profile", "no profile 'g' in c.toml", "did you mean gpu?")
+    with ScriptedDaemon(client.runtime_dir, {"status": error}) as daemon:
+        done = client.run("logs", "g")
+        assert daemon.calls == [("status", {"names": ["g"]})]
+    assert (done.returncode, done.stderr) == (2, "jtunnel: no profile 'g' in c.toml; did you mean gpu?\n")
+
+
+def test_one_without_lines_that_is_known(client: Client) -> None:
+    append(log_path(client), *LINES)
+    with open(client.config_file, "w") as file:
+        file.write("[profiles.new]\nhost = 'x'\n")
+    said = "jtunnel: the log has no line of new yet; to bring it up: jtunnel up new\n"
+    done = client.run("logs", "new")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    with ScriptedDaemon(client.runtime_dir, {"status": document()}):
+        done = client.run("logs", "new")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    # Where there are lines, nobody is asked.
+    with ScriptedDaemon(client.runtime_dir, {}):
+        assert client.run("logs", "gpu").returncode == 0
 
 
 def test_lines_that_continue_another_belong_to_it() -> None:

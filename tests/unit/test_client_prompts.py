@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from jtunnel.status import Problem
+from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.scripted_daemon import ScriptedDaemon, Talk, document, tunnel
 from tests.support.thin_client import Client
 
@@ -150,6 +152,34 @@ def test_terminal_of_the_session_serves_where_input_is_a_pipe(client: Client) ->
     assert asking.answers == ["pw"]
 
 
+def test_a_late_answer_is_no_command_of_the_shell(client: Client) -> None:
+    go_on = threading.Event()
+
+    def watch(talk: Talk, params: dict[str, Any]) -> None:
+        talk.reply({})
+        talk.prompt(tunnel="gpu", kind="passphrase", message="Passphrase:", echo=False)
+        talk.snapshot(document(tunnel(state="connecting")))
+        go_on.wait(20)
+        talk.snapshot(document(tunnel(state="up")))
+
+    command = f'{shlex.join(client.command("up"))}; echo "and then:"; read -r word; echo "<$word>"'
+    with (
+        ScriptedDaemon(client.runtime_dir, {"up": {"names": ["gpu"]}, "watch": watch}),
+        PseudoTerminal(["sh", "-c", command], client.environ) as terminal,
+    ):
+        terminal.wait_for("Passphrase:")
+        terminal.type("wrong\r")
+        terminal.wait_for("connecting")
+        terminal.type("s3cret\r")
+        terminal.wait_for("s3cret")
+        go_on.set()
+        after = terminal.wait_for("and then:")
+        terminal.type("next\r")
+        terminal.wait_for("<", after=after)
+        assert terminal.wait() == 0
+    assert "<next>" in terminal.shown
+
+
 def test_prompt_never_goes_to_standard_output(client: Client) -> None:
     reading, writing = os.pipe()
     asking = Asking(("code", "Code:", True))
@@ -197,9 +227,9 @@ def test_stop_without_a_terminal_advises_force(client: Client) -> None:
     with ScriptedDaemon(client.runtime_dir, answers):
         done = client.run("stop", "gpu")
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr
-        == "jtunnel: gpu: 1 kernel is busy, so the server was left alone; to stop it anyway: --force\n"
+    assert done.stderr == (
+        "jtunnel: gpu: 1 kernel is busy, so the server was left alone; "
+        "to stop it anyway: jtunnel stop gpu --force\n"
     )
 
 

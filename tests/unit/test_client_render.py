@@ -1,15 +1,16 @@
-"""What people read: the table, the lines of progress, times and widths."""
+"""One tunnel in words: states, troubles, addresses, progress."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from jtunnel.client import render
 from jtunnel.client.terminal import printable
+from jtunnel.client.views import render
+from jtunnel.client.views.measures import moment
 from jtunnel.status import Problem, TunnelStatus
-from tests.support.scripted_daemon import document, forward, jupyter, tunnel
+from tests.support.scripted_daemon import forward, jupyter, tunnel
 
 NOW_S = datetime(2026, 11, 22, 4, 3, 12, tzinfo=UTC).timestamp()
 
@@ -25,79 +26,6 @@ REFUSED: Problem = {
 }
 
 
-def test_table_as_wide_as_its_content() -> None:
-    lines = render.status_lines(
-        document(
-            tunnel(),
-            tunnel("database", "retrying", jupyter=None, forwards=[forward("5432")], problem=LOST),
-            tunnel("x", "down", jupyter=None, since="2026-11-20T04:00:00Z"),
-        ),
-        NOW_S,
-    )
-    assert lines == [
-        "NAME      STATE     SINCE  ADDRESS",
-        "gpu       up        3m     http://localhost:8888/lab",
-        "database  retrying  3m     127.0.0.1:5432",
-        "  gpu-box has not answered for 15 s; check the network; jtunnel goes on trying",
-        "x         down      2d",
-    ]
-
-
-def test_troubles_are_wrapped_and_long_cells_cut() -> None:
-    status = tunnel("a-rather-long-name", "retrying", problem=LOST, retry_at="2026-11-22T04:03:16.500Z")
-    assert render.status_lines(document(status), NOW_S, width=60) == [
-        "NAME                STATE     SINCE  ADDRESS",
-        "a-rather-long-name  retrying  3m     http://localhost:8888/…",
-        "  gpu-box has not answered for 15 s; check the network;",
-        "  jtunnel goes on trying; next try in 5s",
-    ]
-    assert render.status_lines(document(status), NOW_S, width=40) == [
-        "NAME           STATE     SINCE  ADDRESS",
-        "a-rather-lon…  retrying  3m     http://…",
-        "  gpu-box has not answered for 15 s;",
-        "  check the network; jtunnel goes on",
-        "  trying; next try in 5s",
-    ]
-
-
-@pytest.mark.parametrize("width", [1, 5, 12, 20, 33, 40, 79, 200])
-def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    status = tunnel("a-rather-long-name", "blocked", problem=LOST, forwards=[forward(problem=REFUSED)])
-    shown = document(status, tunnel(), config_problem=LOST)
-    # Below what an indented letter takes, nothing can be done.
-    assert max(map(len, render.status_lines(shown, NOW_S, width=width))) <= max(width, 3)
-
-
-def test_colour_changes_nothing_else() -> None:
-    shown = document(tunnel(), tunnel("x", "blocked", problem=LOST))
-    plain = render.status_lines(shown, NOW_S, width=60)
-    coloured = render.status_lines(shown, NOW_S, width=60, colour=True)
-    assert coloured[1] == plain[1].replace("up", "\x1b[32mup\x1b[0m", 1)
-    assert coloured[2] == plain[2].replace("blocked", "\x1b[31mblocked\x1b[0m")
-    assert coloured[3:] == plain[3:]
-
-
-def test_no_profiles_names_the_config() -> None:
-    assert render.status_lines(document(), NOW_S) == [
-        "no profiles yet; describe one in /home/me/.config/jtunnel/config.toml"
-    ]
-
-
-def test_problems_of_config_and_forwards_are_shown() -> None:
-    config: Problem = {
-        "kind": "config-invalid",
-        "message": "c.toml line 3: unknown key",
-        "advice": "did you mean host?",
-    }
-    lines = render.status_lines(
-        document(tunnel(forwards=[forward(problem=REFUSED)]), config_problem=config), NOW_S
-    )
-    assert lines[2:] == [
-        "  forward 6006: nobody listens at localhost:6006; start it",
-        "config: c.toml line 3: unknown key; did you mean host?",
-    ]
-
-
 def test_a_forward_does_not_repeat_its_tunnels_problem() -> None:
     assert render.troubles(tunnel(problem=LOST, forwards=[forward(problem=LOST)]), NOW_S) == [
         "gpu-box has not answered for 15 s; check the network; jtunnel goes on trying"
@@ -108,7 +36,8 @@ def test_a_forward_does_not_repeat_its_tunnels_problem() -> None:
     ("status", "expected"),
     [
         (tunnel(state="connecting"), "connecting to gpu-box, 2 s…"),
-        (tunnel(state="starting", jupyter=jupyter("searching")), "looking for Jupyter, 2 s…"),
+        (tunnel(state="starting", jupyter=jupyter("searching", url=None)), "looking for Jupyter, 2 s…"),
+        (tunnel(state="starting", jupyter=jupyter("searching")), "checking Jupyter, 2 s…"),
         (tunnel(state="starting", jupyter=jupyter("starting")), "starting JupyterLab, 2 s…"),
         (tunnel(state="starting", jupyter=None), "starting, 2 s…"),
         (tunnel(state="queued"), "waiting for its batch job, 2 s…"),
@@ -123,7 +52,7 @@ def test_a_forward_does_not_repeat_its_tunnels_problem() -> None:
     ],
 )
 def test_progress(status: TunnelStatus, expected: str) -> None:
-    assert render.progress(status, render.moment("2026-11-22T04:00:03Z")) == expected
+    assert render.progress(status, moment("2026-11-22T04:00:03Z")) == expected
 
 
 def test_addresses_are_those_of_this_machine() -> None:
@@ -143,34 +72,74 @@ def test_addresses_are_those_of_this_machine() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("seconds_s", "expected"),
-    [
-        (-3, "0s"),
-        (0, "0s"),
-        (59.9, "59s"),
-        (60, "1m"),
-        (3599, "59m"),
-        (3600, "1h"),
-        (86399, "23h"),
-        (200000, "2d"),
-    ],
-)
-def test_span(seconds_s: float, expected: str) -> None:
-    assert render.span(seconds_s) == expected
-
-
-def test_moment_agrees_with_datetime() -> None:
-    start = datetime(1999, 12, 28, 23, 59, 58, 250000, tzinfo=UTC)
-    for days in range(0, 366 * 9, 5):
-        day = start + timedelta(days=days)
-        text = day.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        assert render.moment(text) == day.timestamp(), text
-
-
 def test_text_from_elsewhere_cannot_drive_the_terminal() -> None:
     assert printable("plain → text") == "plain → text"
     assert printable("two\nlines\x1b[2J\r\x07\u202e") == "two lines�[2J���"
-    evil: Problem = {"kind": "internal", "message": "\x1b]0;owned\x07", "advice": ""}
-    shown = render.status_lines(document(tunnel(name="a\x1bb", problem=evil)), NOW_S, width=60)
-    assert all(line.isprintable() for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (tunnel(), "up"),
+        (tunnel(state="down", forwards=[forward(listening=False)]), "down"),
+        (tunnel(state="down", autostart="on-demand", forwards=[forward()]), "on demand"),
+        (tunnel(state="starting", jupyter=jupyter("searching", url=None)), "starting"),
+        (tunnel(state="starting", jupyter=jupyter("searching")), "checking Jupyter"),
+        (tunnel(state="retrying", jupyter=jupyter("searching")), "retrying"),
+    ],
+)
+def test_state_words(status: TunnelStatus, expected: str) -> None:
+    assert render.state_word(status) == expected
+
+
+def test_places_are_addresses_or_those_over_there() -> None:
+    back = forward("9000", kind="remote")
+    assert render.places(tunnel(jupyter=None, forwards=[forward("5432"), back])) == ["127.0.0.1:5432"]
+    assert render.places(tunnel(jupyter=None, forwards=[back])) == ["remote 127.0.0.1:9000"]
+    assert render.places(tunnel(jupyter=None)) == []
+
+
+def test_troubles_tell_the_next_try_as_it_is_now() -> None:
+    lost = tunnel(state="retrying", problem=LOST, retry_at="2026-11-22T04:03:16.500Z")
+    text = "gpu-box has not answered for 15 s; check the network; jtunnel goes on trying"
+    assert render.troubles(lost, NOW_S) == [f"{text}; next try in 5 s"]
+    assert render.troubles(lost, NOW_S + 4) == [f"{text}; next try in 1 s"]
+    assert render.troubles(lost, NOW_S + 5) == [f"{text}; trying now"]
+    assert render.troubles(tunnel(state="blocked", problem=LOST), NOW_S) == [text]
+
+
+@pytest.mark.parametrize(
+    ("listen", "exposed"),
+    [
+        ("127.0.0.1:8080", False),
+        ("127.1.2.3:8080", False),
+        ("[::1]:8080", False),
+        ("localhost:8080", False),
+        ("unix:/run/x.sock", False),
+        ("0.0.0.0:8080", True),
+        ("*:8080", True),
+        ("[::]:8080", True),
+        ("192.0.2.7:8080", True),
+    ],
+)
+def test_forwards_that_other_machines_reach(listen: str, exposed: bool) -> None:
+    assert bool(render.exposures(tunnel(forwards=[forward(listen=listen)]))) == exposed
+    # Who reaches a port over there is for the server there to say.
+    assert not render.exposures(tunnel(forwards=[forward(kind="remote", listen=listen)]))
+
+
+def test_facts_of_a_tunnel() -> None:
+    status = tunnel(
+        port=2222,
+        via=["bastion"],
+        latency_ms=12.3,
+        reconnects=1,
+        jupyter=jupyter(kernels=2),
+        forwards=[forward("jupyter", bytes_in=12_000), forward(bytes_in=345, bytes_out=1)],
+    )
+    assert render.facts(status) == (
+        "me@gpu.example:2222 via bastion, round trip 12 ms, Jupyter in /home/me, 2 kernels, "
+        "reconnected 1 time, 12 kB in, 1 B out"
+    )
+    assert render.facts(tunnel(state="down")) == ""
+    assert render.facts(tunnel(state="retrying", host=None, user=None, jupyter=None)) == "gpu-box"

@@ -1,20 +1,18 @@
-"""`jtunnel status` as a program against a scripted daemon: output, exit codes, watching."""
+"""`jtunnel status` as a program against a scripted daemon: output, exit codes, colours."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from jtunnel.errors import ConfigError
 from jtunnel.status import Problem
-from tests.support.pseudo_terminal import WAIT_S, screen_of
-from tests.support.scripted_daemon import ScriptedDaemon, Talk, document, tunnel
+from tests.support.pseudo_terminal import WAIT_S
+from tests.support.scripted_daemon import ScriptedDaemon, document, tunnel
 from tests.support.thin_client import Client
 
 PROBLEM: Problem = {"kind": "auth-failed", "message": "gpu-box refused the login", "advice": "check the key"}
@@ -27,13 +25,23 @@ def client() -> Iterator[Client]:
 
 
 def test_table(client: Client) -> None:
-    with ScriptedDaemon(client.runtime_dir, {"status": document(tunnel())}) as daemon:
+    with ScriptedDaemon(client.runtime_dir, {"status": document(tunnel(), tunnel("db"))}) as daemon:
         done = client.run("status")
         assert daemon.calls == [("status", {})]
     assert (done.returncode, done.stderr) == (0, "")
-    heading, row = done.stdout.splitlines()
+    heading, row, _ = done.stdout.splitlines()
     assert heading.split() == ["NAME", "STATE", "SINCE", "ADDRESS"]
     assert [row.split()[0], *row.split()[-1:]] == ["gpu", "http://localhost:8888/lab"]
+
+
+def test_names_and_tags_are_the_daemons_to_resolve(client: Client) -> None:
+    with ScriptedDaemon(client.runtime_dir, {"status": document(tunnel(), tunnel("db", "down"))}) as daemon:
+        assert client.run("status", "gpu*", "--tag", "work", "--tag", "home").returncode == 1
+        assert client.run("status", "--tag", "work", "--json").returncode == 1
+        assert daemon.calls == [
+            ("status", {"names": ["gpu*"], "tags": ["work", "home"]}),
+            ("status", {"tags": ["work"]}),
+        ]
 
 
 def test_json_is_the_document_alone(client: Client) -> None:
@@ -72,7 +80,7 @@ def test_unknown_name(client: Client) -> None:
 
 
 def test_table_fits_the_terminal(client: Client) -> None:
-    status = tunnel("a-rather-long-name", "blocked", problem=PROBLEM)
+    status = tunnel("a-rather-long-name", "blocked", jupyter=None, user=None, problem=PROBLEM)
     with (
         ScriptedDaemon(client.runtime_dir, {"status": document(status)}),
         client.in_terminal("status", columns=30) as terminal,
@@ -80,19 +88,66 @@ def test_table_fits_the_terminal(client: Client) -> None:
         assert terminal.wait() == 0
         assert "\x1b[31mblocked\x1b[0m" in terminal.shown
         screen = terminal.screen(30)
-    assert screen[0].startswith("NAME")
+    assert screen[0].startswith("a-rather-long-name  blocked")
     assert screen[2:] == ["  gpu-box refused the login;", "  check the key"]
 
 
-@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_no_colour_where_none_is_wanted(client: Client, variables: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("variables", "words", "coloured"),
+    [
+        ({}, [], True),
+        ({"NO_COLOR": "1"}, [], False),
+        ({"NO_COLOR": ""}, [], True),
+        ({"CLICOLOR": "0"}, [], False),
+        ({"TERM": "dumb"}, [], False),
+        ({"TERM": "dumb", "CLICOLOR_FORCE": "1"}, [], True),
+        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, [], False),
+        ({"NO_COLOR": "1"}, ["--color", "always"], True),
+        ({}, ["--color=never"], False),
+    ],
+)
+def test_colours_in_a_terminal(
+    client: Client, variables: dict[str, str], words: list[str], coloured: bool
+) -> None:
     client.environ |= variables
     with (
         ScriptedDaemon(client.runtime_dir, {"status": document(tunnel())}),
-        client.in_terminal("status") as terminal,
+        client.in_terminal("status", *words) as terminal,
     ):
         assert terminal.wait() == 0
-    assert "\x1b" not in terminal.shown
+    assert ("\x1b" in terminal.shown) == coloured
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "coloured"),
+    [
+        ({}, [], False),
+        ({"CLICOLOR_FORCE": "0"}, [], False),
+        ({"CLICOLOR_FORCE": "1"}, [], True),
+        ({}, ["--color", "always"], True),
+    ],
+)
+def test_colours_in_a_pipe(
+    client: Client, variables: dict[str, str], words: list[str], coloured: bool
+) -> None:
+    client.environ |= variables
+    with ScriptedDaemon(client.runtime_dir, {"status": document(tunnel())}):
+        assert ("\x1b" in client.run("status", *words).stdout) == coloured
+
+
+def test_another_config_than_the_daemons_is_said(client: Client) -> None:
+    client.environ["JTUNNEL_CONFIG"] = os.path.join(client.path, "other.toml")
+    shown = document(tunnel())
+    with ScriptedDaemon(client.runtime_dir, {"status": shown}):
+        done = client.run("status", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, shown)
+    assert done.stderr == (
+        f"jtunnel: JTUNNEL_CONFIG is {client.path}/other.toml, but the daemon reads "
+        "/home/me/.config/jtunnel/config.toml; to change that: jtunnel service restart\n"
+    )
+    os.symlink("/home/me/.config/jtunnel/config.toml", os.path.join(client.path, "other.toml"))
+    with ScriptedDaemon(client.runtime_dir, {"status": shown}):
+        assert client.run("status").stderr == ""
 
 
 def test_reader_that_leaves_early(client: Client) -> None:
@@ -118,65 +173,3 @@ def test_full_disk_is_one_line(client: Client) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "jtunnel: failed: No space left on device\n"
-
-
-def watch_twice(talk: Talk, params: dict[str, Any]) -> None:
-    talk.reply({})
-    talk.snapshot(document(tunnel(state="connecting")))
-    talk.snapshot(document(tunnel()))
-
-
-def test_watch_repaints_in_place_and_fits_a_resized_terminal(client: Client) -> None:
-    def watch(talk: Talk, params: dict[str, Any]) -> None:
-        talk.reply({})
-        talk.snapshot(document(tunnel(), tunnel("other", "connecting")))
-
-    with (
-        ScriptedDaemon(client.runtime_dir, {"watch": watch}),
-        client.in_terminal("status", "--watch", columns=60, rows=10) as terminal,
-    ):
-        end = terminal.wait_for("other")
-        terminal.resize(20, 10)
-        terminal.wait_for("\n\x1b[J", after=terminal.wait_for("oth…", after=end))
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-    last = terminal.shown[terminal.shown.rindex("\x1b[H") :]
-    assert [line.split()[0] for line in screen_of(last, 20)] == ["NAME", "gpu", "oth…", "^C"]
-
-
-def test_watch_in_a_low_terminal(client: Client) -> None:
-    def watch(talk: Talk, params: dict[str, Any]) -> None:
-        talk.reply({})
-        talk.snapshot(document(*(tunnel(f"t{number}") for number in range(20))))
-
-    with (
-        ScriptedDaemon(client.runtime_dir, {"watch": watch}),
-        client.in_terminal("status", "--watch", rows=6) as terminal,
-    ):
-        terminal.wait_for("more lines")
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-    assert [line.split()[0] for line in terminal.screen()[:5]] == ["NAME", "t0", "t1", "t2", "…"]
-
-
-def test_watch_as_json_is_a_document_a_line(client: Client) -> None:
-    with ScriptedDaemon(client.runtime_dir, {"watch": watch_twice}):
-        process = client.start("status", "--watch", "--json", "gpu")
-        assert process.stdout is not None
-        seen = [json.loads(process.stdout.readline())["tunnels"][0]["state"] for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=WAIT_S)
-    assert seen == ["connecting", "up"]
-    assert (process.returncode, rest) == (0, ("", ""))
-
-
-def test_watch_says_that_the_daemon_ended(client: Client) -> None:
-    def watch_and_leave(talk: Talk, params: dict[str, Any]) -> None:
-        watch_twice(talk, params)
-        talk.hang_up()
-
-    with ScriptedDaemon(client.runtime_dir, {"watch": watch_and_leave}):
-        done = client.run("status", "--watch")
-    assert done.returncode == 3
-    assert done.stdout.count("gpu") == 2
-    assert done.stderr == "jtunnel: the daemon has ended; start it with: jtunnel up\n"

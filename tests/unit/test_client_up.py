@@ -186,8 +186,8 @@ def test_taken_down_or_removed_meanwhile(client: Client) -> None:
         done = client.run("up", "--all")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-2:] == [
-        "jtunnel: a: taken down while it came up",
-        "jtunnel: b: gone from the config while it came up",
+        "jtunnel: a: taken down while it came up; to bring it up: jtunnel up a",
+        "jtunnel: b: gone from the config while it came up; see what is there: jtunnel status",
     ]
 
 
@@ -272,6 +272,22 @@ def test_progress_of_many_fits_a_low_terminal(client: Client) -> None:
     assert "30 tunnels: still wanted" in terminal.shown
 
 
+def test_restart_of_all_leaves_alone_what_is_down(client: Client) -> None:
+    before, after = tunnel(), tunnel(since="2026-11-22T04:00:01Z")
+    answers = {
+        "status": document(before, tunnel("old", "down")),
+        "restart": {"names": ["gpu"], "also": []},
+        "watch": snapshots(document(after)),
+    }
+    with ScriptedDaemon(client.runtime_dir, answers) as daemon:
+        assert client.run("restart", "--all").returncode == 0
+        assert daemon.calls[1] == ("restart", {"names": ["gpu"], "tags": [], "interactive": False})
+    with ScriptedDaemon(client.runtime_dir, {"status": document(tunnel("old", "down"))}):
+        done = client.run("restart", "--all")
+    assert done.returncode == 1
+    assert done.stderr == "jtunnel: no tunnel is wanted; want one with: jtunnel up NAME\n"
+
+
 def test_restart_names_those_that_share_the_link(client: Client) -> None:
     before, after = tunnel(), tunnel(since="2026-11-22T04:00:01Z")
     lost = tunnel(state="retrying", since="2026-11-22T04:00:00.900Z", problem=UNREACHABLE)
@@ -283,9 +299,67 @@ def test_restart_names_those_that_share_the_link(client: Client) -> None:
     }
     with ScriptedDaemon(client.runtime_dir, answers) as daemon:
         done = client.run("restart", "gpu")
-        assert daemon.calls[1] == ("restart", {"names": ["gpu"], "interactive": False})
+        assert daemon.calls[1] == ("restart", {"names": ["gpu"], "tags": [], "interactive": False})
     assert (done.returncode, done.stdout) == (0, "gpu  up  http://localhost:8888/lab\n")
     assert done.stderr.splitlines() == [
         "jtunnel: restarted too, since the connection is shared: db",
         "jtunnel: gpu: retrying: gpu-box: no route",
     ]
+
+
+def refused(retry_at: str | None, problem: Problem = REFUSED) -> StatusDocument:
+    """A login that worked before, was refused, and is tried once more by itself."""
+    return document(tunnel(state="retrying", problem=problem, retry_at=retry_at))
+
+
+def test_a_refused_login_is_said_to_the_person_at_once(client: Client) -> None:
+    # What failed before it was asked for is no answer to it.
+    before, dialling = refused("2036-11-22T04:00:10Z", {**REFUSED, "message": "an hour ago"}), refused(None)
+    watch = snapshots(before, dialling, refused("2036-11-22T04:00:40Z"))
+    with (
+        ScriptedDaemon(client.runtime_dir, {"up": {"names": ["gpu"]}, "watch": watch}),
+        client.in_terminal("up", "gpu") as terminal,
+    ):
+        assert terminal.wait() == 4
+    assert terminal.screen() == [
+        "jtunnel: gpu: gpu-box refused the login; check the key",
+    ]
+
+
+def test_a_script_waits_for_the_one_more_try(client: Client) -> None:
+    watch = snapshots(refused(None), refused("2036-11-22T04:00:40Z"), document(tunnel()))
+    with ScriptedDaemon(client.runtime_dir, {"up": {"names": ["gpu"]}, "watch": watch}):
+        done = client.run("up", "gpu")
+    assert (done.returncode, done.stdout) == (0, "gpu  up  http://localhost:8888/lab\n")
+
+
+def test_a_forward_that_other_machines_reach_is_a_warning(client: Client) -> None:
+    status = tunnel(forwards=[forward("8080", listen="0.0.0.0:8080"), forward("6006")])
+    answers = {"up": {"names": ["gpu"]}, "watch": snapshots(document(status))}
+    with ScriptedDaemon(client.runtime_dir, answers):
+        done = client.run("up")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "jtunnel: gpu: forward 8080 listens on 0.0.0.0:8080: other machines reach it; "
+        "to keep it to this one, let it listen on a port alone\n"
+    )
+
+
+def test_another_config_than_the_daemons_is_said(client: Client) -> None:
+    client.environ["JTUNNEL_CONFIG"] = "/elsewhere.toml"
+    answers = {"up": {"names": ["gpu"]}, "watch": snapshots(document(tunnel()))}
+    with ScriptedDaemon(client.runtime_dir, answers):
+        done = client.run("up")
+    assert done.returncode == 0
+    assert done.stderr.startswith("jtunnel: JTUNNEL_CONFIG is /elsewhere.toml, but the daemon reads ")
+
+
+def test_a_server_known_before_is_checked_and_not_looked_for(client: Client) -> None:
+    watch = snapshots(
+        document(tunnel(state="starting", jupyter=jupyter("searching", url=None))),
+        document(tunnel(state="starting", jupyter=jupyter("searching"))),
+        document(tunnel()),
+    )
+    with ScriptedDaemon(client.runtime_dir, {"up": {"names": ["gpu"]}, "watch": watch}):
+        done = client.run("up")
+    assert done.stderr.splitlines() == ["jtunnel: gpu: looking for Jupyter", "jtunnel: gpu: checking Jupyter"]

@@ -80,6 +80,7 @@ def test_time_up_of_time_wanted_and_the_outage_between(daemon: Daemon) -> None:
     daemon.run(40_000)
     shown = daemon.shown()
     assert shown["day"]["availability"] == shown["week"]["availability"] == 0.99
+    assert shown["day"]["wanted_seconds"] == shown["week"]["wanted_seconds"] == 3600
     assert shown["state"] == "down"
     assert shown["outages"] == [
         {
@@ -100,6 +101,7 @@ def test_connecting_counts_as_not_up_but_is_no_outage(daemon: Daemon) -> None:
     daemon.tell("up")
     daemon.run(10)
     assert daemon.shown()["day"]["availability"] == 0.1
+    assert daemon.shown()["day"]["wanted_seconds"] == 100
     assert outages(daemon) == []
 
 
@@ -237,8 +239,8 @@ def test_only_what_was_always_up_is_one(daemon: Daemon) -> None:
 
 def test_nothing_is_known_of_a_tunnel_that_never_was_wanted(daemon: Daemon) -> None:
     shown = daemon.shown("other")
-    assert shown["day"] == {"availability": None, "bars": [None] * 24}
-    assert shown["week"] == {"availability": None, "bars": [None] * 28}
+    assert shown["day"] == {"availability": None, "wanted_seconds": 0.0, "bars": [None] * 24}
+    assert shown["week"] == {"availability": None, "wanted_seconds": 0.0, "bars": [None] * 28}
     assert (shown["state"], shown["outages"]) == ("down", [])
 
 

@@ -8,17 +8,22 @@ from jtunnel import wire
 from jtunnel.client import terminal
 from jtunnel.client.connection import result_of
 from jtunnel.client.dial import dial
-from jtunnel.errors import EXIT_DONE, EXIT_FAILED, KINDS, ConfigError, ControlError
+from jtunnel.errors import EXIT_DONE, EXIT_FAILED, KINDS, ConfigError, ControlError, JTunnelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
+    from jtunnel.client.connection import Connection
+    from jtunnel.status import StatusDocument
+
 #: How long `shutdown` waits for the daemon's end; the daemon means to take at most 5 s.
 SHUTDOWN_S: Final = 10.0
 #: A raw call may be one that works on the remote side.
 RPC_S: Final = 120.0
+#: The server is asked first whether it is still there.
+URL_S: Final = 30.0
 _POLL_S: Final = 0.02
 
 
@@ -33,11 +38,52 @@ def take_down(environ: Mapping[str, str], *, names: Sequence[str], tags: Sequenc
     return EXIT_DONE
 
 
-def print_url(environ: Mapping[str, str], *, name: str) -> int:
+def print_url(environ: Mapping[str, str], *, name: str | None) -> int:
     """Print the address of a tunnel's Jupyter with its token: the one place where a token is shown."""
     with dial(environ) as connection:
-        terminal.put(connection.call("url", {"name": name}, timeout_s=30.0)["url"])
+        name = one_name(connection, name, "url")
+        try:
+            url: str = connection.call("url", {"name": name}, timeout_s=URL_S)["url"]
+        except JTunnelError as error:
+            from jtunnel.client.server import bring_up_at_rest
+
+            if error.kind != "not-up" or (code := bring_up_at_rest(connection, environ, name)) is None:
+                raise
+            if code != EXIT_DONE:
+                return code
+            url = connection.call("url", {"name": name}, timeout_s=URL_S)["url"]
+        terminal.put(url)
     return EXIT_DONE
+
+
+def one_name(connection: Connection, given: str | None, command: str) -> str:
+    """The one tunnel that `command` means: by its name, by a pattern that fits no other, or without any word.
+
+    Raises ConfigError where there are several, or none.
+    """
+    if given is None:
+        return _only_name(connection, command)
+    if not any(sign in given for sign in "*?["):
+        return given
+    # The daemon knows what a pattern fits, and says so where that is nothing.
+    document: StatusDocument = connection.call("status", {"names": [given]})
+    names = [tunnel["name"] for tunnel in document["tunnels"]]
+    if len(names) > 1:
+        raise ConfigError("usage", f"{command} takes one tunnel", f"name one: {', '.join(names)}")
+    return names[0]
+
+
+def _only_name(connection: Connection, command: str) -> str:
+    document: StatusDocument = connection.call("status", {})
+    names = [tunnel["name"] for tunnel in document["tunnels"] if tunnel["jupyter"]]
+    path = document["daemon"]["config_path"]
+    if not document["tunnels"]:
+        raise ConfigError("unknown-profile", f"there are no profiles in {path}", "write one: jtunnel edit")
+    if not names:
+        raise ConfigError("usage", "no profile has a Jupyter server", f"give one a jupyter table in {path}")
+    if len(names) > 1:
+        raise ConfigError("usage", f"{command} needs a name", f"name one: {', '.join(names)}")
+    return names[0]
 
 
 def reload(environ: Mapping[str, str]) -> int:
@@ -53,7 +99,14 @@ def reload(environ: Mapping[str, str]) -> int:
 
 
 def shut_down(environ: Mapping[str, str]) -> int:
-    """End the daemon, also one of another protocol version, and wait until it answers no more."""
+    """End the daemon, also one of another protocol version, and say so."""
+    end_daemon(environ)
+    terminal.say("the daemon has ended; Jupyter servers on the remote hosts live on")
+    return EXIT_DONE
+
+
+def end_daemon(environ: Mapping[str, str]) -> None:
+    """End the daemon and wait until it answers no more; raises ControlError where none runs, or it stays."""
     with dial(environ, any_protocol=True) as connection:
         try:
             connection.call("shutdown", {})
@@ -69,8 +122,6 @@ def shut_down(environ: Mapping[str, str]) -> int:
                 "see what it does: jtunnel logs",
             )
         time.sleep(_POLL_S)
-    terminal.say("the daemon has ended; Jupyter servers on the remote hosts live on")
-    return EXIT_DONE
 
 
 def call_raw(environ: Mapping[str, str], *, method: str, params: str) -> int:

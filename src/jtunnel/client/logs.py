@@ -8,7 +8,7 @@ from collections import deque
 
 from jtunnel import paths
 from jtunnel.client import terminal
-from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError
+from jtunnel.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ControlError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def show_logs(environ: Mapping[str, str], *, name: str | None, follow: bool, lin
                     "usage", "logs --remote needs the name of a tunnel", "jtunnel logs NAME --remote"
                 )
             return _show_remote(environ, name, lines, follow)
-        return _show_local(paths.log_file(environ), name, lines, follow)
+        return _show_local(environ, name, lines, follow)
     except KeyboardInterrupt:
         return EXIT_DONE
 
@@ -95,21 +95,59 @@ def fresh_lines(before: list[str], after: list[str]) -> list[str]:
     return after
 
 
-def _show_local(path: str, name: str | None, lines: int, follow: bool) -> int:
+def _show_local(environ: Mapping[str, str], name: str | None, lines: int, follow: bool) -> int:
+    path = paths.log_file(environ)
     log = _open(path, wait=follow)
     if log is None:
         terminal.say(f"there is no log at {path} yet; the daemon writes it: jtunnel up")
         return EXIT_FAILED
     filter_ = LineFilter(name)
     try:
-        kept = (line for line in log.read_lines() if filter_.keeps(line))
-        _print(deque(kept, maxlen=lines))
+        kept: deque[str] = deque(maxlen=lines)
+        told = name is None
+        for line in log.read_lines():
+            if filter_.keeps(line):
+                kept.append(line)
+                told = told or f"[{name}]" in line
+        if name is not None and not told:
+            _check_name(environ, name)
+            terminal.say(f"the log has no line of {name} yet; to bring it up: jtunnel up {name}")
+        _print(kept)
         while follow:
             time.sleep(_POLL_S)
             _print(line for line in log.read_lines() if filter_.keeps(line))
     finally:
         log.close()
     return EXIT_DONE
+
+
+def _check_name(environ: Mapping[str, str], name: str) -> None:
+    """Raise JTunnelError (`unknown-profile`) where the daemon, or else the config, does not know `name`."""
+    from jtunnel.client.dial import dial
+
+    try:
+        with dial(environ) as connection:
+            connection.call("status", {"names": [name]})
+    except ControlError as error:
+        if error.kind != "no-daemon":
+            raise
+        path = paths.config_file(environ)
+        if name not in _profiles(path):
+            raise ConfigError(
+                "unknown-profile", f"no profile {name!r} in {path}", "see them with: jtunnel status"
+            ) from None
+
+
+def _profiles(path: str) -> Iterable[str]:
+    """The names in a config file; none where it cannot be read."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            profiles = tomllib.load(file).get("profiles", {})
+    except (OSError, ValueError):
+        return ()
+    return profiles if isinstance(profiles, dict) else ()
 
 
 def _open(path: str, *, wait: bool) -> LogFile | None:

@@ -46,6 +46,10 @@ class Terminal:
             self.write("\n")
         return answer
 
+    def drop_typing(self) -> None:
+        """Drop what was typed and not read: it may be an answer to a question that is no longer asked."""
+        termios.tcflush(self._descriptor, termios.TCIFLUSH)
+
     def write(self, text: str) -> None:
         """Show `text` as it is."""
         os.write(self._descriptor, text.encode(errors="replace"))

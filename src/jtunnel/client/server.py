@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from jtunnel.client import render, terminal
+from jtunnel.client import terminal
+from jtunnel.client.control import one_name
+from jtunnel.client.views import render
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, JTunnelError
 
 TYPE_CHECKING = False
@@ -20,7 +22,7 @@ STOP_S: Final = 75.0
 PAGE_S: Final = 30.0
 
 
-def open_in_browser(environ: Mapping[str, str], *, name: str) -> int:
+def open_in_browser(environ: Mapping[str, str], *, name: str | None) -> int:
     """Bring a tunnel up if need be and show its Jupyter in the browser.
 
     One that is lost and comes back by itself is not waited for: the browser waits. A server that is
@@ -32,6 +34,7 @@ def open_in_browser(environ: Mapping[str, str], *, name: str) -> int:
     from jtunnel.client.launch import dial_or_start
 
     with dial_or_start(environ) as connection:
+        name = one_name(connection, name, "open")
         before = _look_up(connection, name)
         if before and (problem := before["problem"]) and problem["kind"] == "server-gone":
             terminal.say(f"{name}: {render.problem_text(problem)}")
@@ -48,6 +51,12 @@ def open_in_browser(environ: Mapping[str, str], *, name: str) -> int:
         return EXIT_FAILED
     terminal.say(f"opened {page['url']} in the browser{waits_for}")
     return EXIT_DONE
+
+
+def bring_up_at_rest(connection: Connection, environ: Mapping[str, str], name: str) -> int | None:
+    """Bring a tunnel up that is on demand and at rest; the exit code, or None of any other."""
+    tunnel = _look_up(connection, name)
+    return _bring_up(connection, environ, name) if tunnel and render.is_at_rest(tunnel) else None
 
 
 def _bring_up(connection: Connection, environ: Mapping[str, str], name: str) -> int:
@@ -86,11 +95,12 @@ def _look_up(connection: Connection, name: str) -> TunnelStatus | None:
     return next((tunnel for tunnel in document["tunnels"] if tunnel["name"] == name), None)
 
 
-def stop_server(environ: Mapping[str, str], *, name: str, force: bool) -> int:
+def stop_server(environ: Mapping[str, str], *, name: str | None, force: bool) -> int:
     """Shut a tunnel's Jupyter server down, asking first where kernels are busy."""
     from jtunnel.client.dial import dial
 
     with dial(environ) as connection:
+        name = one_name(connection, name, "stop")
         answer = _stop(connection, name, force=force)
         if not answer["stopped"]:
             if not _agrees(answer["busy"], name):
@@ -102,8 +112,29 @@ def stop_server(environ: Mapping[str, str], *, name: str, force: bool) -> int:
 
 
 def _stop(connection: Connection, name: str, *, force: bool) -> dict[str, Any]:
-    answer: dict[str, Any] = connection.call("stop", {"name": name, "force": force}, timeout_s=STOP_S)
+    try:
+        answer: dict[str, Any] = connection.call("stop", {"name": name, "force": force}, timeout_s=STOP_S)
+    except JTunnelError as error:
+        if force or not _hangs(connection, name):
+            raise
+        advice = f"to end it without its answer: jtunnel stop {name} --force"
+        raise JTunnelError(error.kind, error.message, advice) from None
     return answer
+
+
+def _hangs(connection: Connection, name: str) -> bool:
+    """Whether the server is known and SSH is up, so that only its own answer is missing."""
+    try:
+        tunnel = _look_up(connection, name)
+    except JTunnelError:
+        return False
+    jupyter = tunnel["jupyter"] if tunnel else None
+    return bool(
+        tunnel
+        and tunnel["state"] not in ("down", "connecting", "retrying")
+        and jupyter
+        and jupyter["state"] in ("ready", "not-answering")
+    )
 
 
 def _agrees(busy: int, name: str) -> bool:
@@ -112,7 +143,10 @@ def _agrees(busy: int, name: str) -> bool:
     kernels = "1 kernel is" if busy == 1 else f"{busy} kernels are"
     person = find_terminal()
     if person is None:
-        terminal.say(f"{name}: {kernels} busy, so the server was left alone; to stop it anyway: --force")
+        terminal.say(
+            f"{name}: {kernels} busy, so the server was left alone; "
+            f"to stop it anyway: jtunnel stop {name} --force"
+        )
         return False
     answer = person.ask(f"{name}: {kernels} busy; stop anyway? (yes/no) ")
     if insist_on_yes_or_no(person, answer) == "yes":

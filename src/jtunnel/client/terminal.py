@@ -56,14 +56,35 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def has_reader(stream: TextIO | None) -> bool:
+    """Whether somebody can still read what goes to `stream`, such as the other end of a pipe."""
+    import select
+
+    if stream is None or is_terminal(stream):
+        return True
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return not poll.poll(0)
+
+
 def can_repaint(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
     """Whether `stream` is a terminal that can move its cursor."""
     return is_terminal(stream) and environ.get("TERM") != "dumb"
 
 
-def wants_colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    """Whether to colour what goes to `stream` (no-color.org: a NO_COLOR that is not empty forbids it)."""
-    return can_repaint(stream, environ) and not environ.get("NO_COLOR")
+def wants_colour(stream: TextIO | None, environ: Mapping[str, str], choice: str = "auto") -> bool:
+    """Whether to colour what goes to `stream`; `choice` is `auto`, `always` or `never`.
+
+    For `auto`, a NO_COLOR that is not empty forbids it (no-color.org), and a CLICOLOR_FORCE that is
+    neither empty nor 0 wants it where there is no terminal, too (bixense.com/clicolors).
+    """
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return can_repaint(stream, environ) and environ.get("CLICOLOR") != "0"
 
 
 def size(stream: TextIO | None, environ: Mapping[str, str]) -> tuple[int, int] | None:

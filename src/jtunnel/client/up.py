@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
-from jtunnel.client import render, terminal
-from jtunnel.client.arguments import DEFAULT_TIMEOUT_S
+from jtunnel.client import terminal
 from jtunnel.client.launch import dial_or_start
-from jtunnel.client.progress import Progress
 from jtunnel.client.prompts import answer_prompt, find_terminal
+from jtunnel.client.table import DEFAULT_TIMEOUT_S
+from jtunnel.client.views import render
+from jtunnel.client.views.progress import Progress
+from jtunnel.client.views.show import config_warning
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, KINDS
 
 TYPE_CHECKING = False
@@ -63,12 +65,16 @@ class Waiting:
         self._connection = connection
         self._names = names
         self._person = person
+        self._environ = environ
         self._progress = Progress(environ)
         self._timeout_s = timeout_s
         self._left_s = dict.fromkeys(names, timeout_s)
         self._document: StatusDocument | None = None
         self._tunnels: dict[str, TunnelStatus] = {}
         self._stale = stale or {}
+        self._has_asked = False
+        #: When the next try of each was at first: what failed before that was before we asked.
+        self._first_retries: dict[str, str | None] = {}
 
     def run(self, *, quiet: bool = False) -> int:
         """Wait, report, and return the exit code; a `quiet` one keeps what went well to itself.
@@ -87,6 +93,10 @@ class Waiting:
         except BaseException:
             self._progress.leave()
             raise
+        finally:
+            if self._person and self._has_asked:
+                # A shell would take a passphrase for a command, and keep it.
+                self._person.drop_typing()
         if quiet or terminal.is_terminal(sys.stdout):
             self._progress.clear()
         self._progress.leave()
@@ -111,8 +121,11 @@ class Waiting:
             document: StatusDocument = message["params"]["document"]
             self._document = document
             self._tunnels = {tunnel["name"]: tunnel for tunnel in document["tunnels"]}
+            for name, tunnel in self._tunnels.items():
+                self._first_retries.setdefault(name, tunnel["retry_at"])
         elif method == "prompt" and self._person is not None:
             self._progress.clear()
+            self._has_asked = True
             answer_prompt(self._connection, self._person, message)
             return True
         elif method is not None and "id" in message:
@@ -138,7 +151,18 @@ class Waiting:
             return True
         if tunnel["state"] == "up":
             return tunnel["since"] != self._stale.get(name)
-        return tunnel["state"] == "down" and not tunnel["wanted"]
+        return self._is_refused(tunnel) or (tunnel["state"] == "down" and not tunnel["wanted"])
+
+    def _is_refused(self, tunnel: TunnelStatus) -> bool:
+        """Whether the person who is here is needed, although it is tried once more by itself."""
+        problem, retry_at = tunnel["problem"], tunnel["retry_at"]
+        return bool(
+            self._person
+            and tunnel["state"] == "retrying"
+            and problem
+            and KINDS.get(problem["kind"], (None, 0))[0] == "blocked"
+            and retry_at not in (None, self._first_retries.get(tunnel["name"]))
+        )
 
     def _report(self, *, quiet: bool) -> int:
         longest = max(map(len, self._names), default=0)
@@ -149,22 +173,28 @@ class Waiting:
                 codes.append(self._report_failure(name, tunnel))
                 continue
             if not quiet:
-                where = ", ".join(render.addresses(tunnel))
+                where = ", ".join(render.places(tunnel))
                 terminal.put(f"{name:<{longest}}  up  {where}".rstrip())
-            for trouble in render.forward_troubles(tunnel):
+            for trouble in (*render.forward_troubles(tunnel), *render.exposures(tunnel)):
                 terminal.say(f"{name}: {trouble}")
-        if self._document and (problem := self._document["daemon"]["config_problem"]):
-            terminal.say(f"config: {render.problem_text(problem)}")
+        if self._document:
+            self._report_config(self._document)
         return max(codes)
+
+    def _report_config(self, document: StatusDocument) -> None:
+        if problem := document["daemon"]["config_problem"]:
+            terminal.say(f"config: {render.problem_text(problem)}")
+        if warning := config_warning(self._environ, document):
+            terminal.say(warning)
 
     def _report_failure(self, name: str, tunnel: TunnelStatus | None) -> int:
         problem = tunnel["problem"] if tunnel else None
         if tunnel is None and self._document:
-            words = "gone from the config while it came up"
-        elif tunnel and tunnel["state"] == "blocked":
+            words = "gone from the config while it came up; see what is there: jtunnel status"
+        elif tunnel and (tunnel["state"] == "blocked" or self._is_refused(tunnel)):
             words = render.problem_text(problem) if problem else "blocked"
         elif tunnel and tunnel["state"] == "down" and not tunnel["wanted"]:
-            words = "taken down while it came up"
+            words = f"taken down while it came up; to bring it up: jtunnel up {name}"
         else:
             doing = render.activity(tunnel) if tunnel else "no word from the daemon"
             why = f": {render.problem_text(problem)}" if problem else f" ({doing})"
@@ -173,21 +203,29 @@ class Waiting:
                 f"it is still wanted and goes on trying: jtunnel status {name}"
             )
         terminal.say(f"{name}: {words}")
-        if tunnel and tunnel["state"] == "blocked":
+        if tunnel and (tunnel["state"] == "blocked" or self._is_refused(tunnel)):
             return KINDS.get(problem["kind"] if problem else "", (None, EXIT_BLOCKED))[1]
         return EXIT_FAILED
 
 
-def restart(environ: Mapping[str, str], *, names: Sequence[str]) -> int:
+def restart(
+    environ: Mapping[str, str], *, names: Sequence[str], tags: Sequence[str] = (), every: bool = False
+) -> int:
     """Drop and bring up the links of `names`, and wait as `up` does; return the exit code."""
     from jtunnel.client.dial import dial
 
-    with dial(environ) as connection:
+    with dial(environ, remarks=True) as connection:
         person = find_terminal()
         # The first snapshot may come before the old connection is seen to be gone.
         before: StatusDocument = connection.call("status", {})
         stale = {tunnel["name"]: tunnel["since"] for tunnel in before["tunnels"]}
-        params = {"names": list(names), "interactive": person is not None}
+        chosen = list(names)
+        if every:
+            chosen += [tunnel["name"] for tunnel in before["tunnels"] if tunnel["wanted"]]
+            if not (chosen or tags):
+                terminal.say("no tunnel is wanted; want one with: jtunnel up NAME")
+                return EXIT_FAILED
+        params = {"names": chosen, "tags": list(tags), "interactive": person is not None}
         answer = connection.call("restart", params, timeout_s=30.0)
         if answer["also"]:
             terminal.say(f"restarted too, since the connection is shared: {', '.join(answer['also'])}")

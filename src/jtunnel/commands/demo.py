@@ -6,7 +6,6 @@ only in directories of their own that go away at the end.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -15,13 +14,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import psutil
 
-from jtunnel.client.render import activity
+from jtunnel.client.views.render import activity
 from jtunnel.errors import EXIT_DONE, EXIT_FAILED
 from jtunnel.ssh.loopback_server import LoopbackServer
 from jtunnel.status import StatusDocument
@@ -47,23 +46,12 @@ allow_root = true
 """
 
 
-def run(argv: Sequence[str]) -> int:
+def run(environ: Mapping[str, str], *, outage: bool) -> int:
     """Run the demo until Ctrl-C; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="jtunnel demo",
-        description="JupyterLab through a tunnel to this very machine: a throw-away SSH server on loopback, "
-        "the real daemon and client. Ctrl-C ends it and leaves nothing behind.",
-    )
-    parser.add_argument(
-        "--outage",
-        action="store_true",
-        help=f"cut the connection for {_OUTAGE_S:.0f} s every {_OUTAGE_EVERY_S:.0f} s, and watch a notebook",
-    )
-    options = parser.parse_args(argv)
     # /tmp and not $TMPDIR: on macOS the latter is too long for a socket's path.
     directory = tempfile.mkdtemp(prefix="jtunnel-demo-", dir="/tmp")
     try:
-        return asyncio.run(_Demo(directory).run(outages=options.outage))
+        return asyncio.run(_Demo(directory, environ).run(outages=outage))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -71,14 +59,14 @@ def run(argv: Sequence[str]) -> int:
 class _Demo:
     """The demo's directories, its server, and what it starts."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._name = os.path.basename(directory).removeprefix("jtunnel-")
         self._local = os.path.join(directory, "local")
         self._remote = os.path.join(directory, "remote")
         for path in (self._local, self._remote, os.path.join(self._local, ".ssh")):
             os.mkdir(path, 0o700)
-        base = {name: value for name, value in os.environ.items() if not _is_personal(name)}
+        base = {name: value for name, value in environ.items() if not _is_personal(name)}
         programs = os.path.dirname(sys.executable)
         self._server = LoopbackServer(
             self._remote, {**base, "PATH": f"{programs}{os.pathsep}{base.get('PATH', os.defpath)}"}

@@ -98,7 +98,7 @@ def auth_failed(where: str, user: str, alias: str, unusable: Sequence[str]) -> L
     return LinkError(
         "auth-failed",
         f"{where} refused the login of {user}" + _listed(unusable),
-        f"check user and keys (`ssh -v {user}@{alias}`) and identity_files in the profile, then bring it up again",
+        f"check user and keys (`ssh -v {user}@{alias}`) and identity_files in the profile; then bring it up",
     )
 
 

@@ -27,6 +27,7 @@ from jtunnel.telling.past import (
     bars,
     number,
     round_down,
+    wanted_s,
 )
 from jtunnel.telling.record import Record
 from jtunnel.tunnel.report import format_time
@@ -213,6 +214,7 @@ def _span(past: Past, at: float, hours: int, bar_hours: int) -> dict[str, Any]:
     shown = bars(past.hours, at, hours // bar_hours, bar_hours)
     return {
         "availability": availability(past.hours, at - hours * HOUR_S, at),
+        "wanted_seconds": round(sum(wanted_s(past.hours, at - hours * HOUR_S, at)), 1),
         "bars": [None if bar is None else round_down(bar, 3) for bar in shown],
     }
 

@@ -159,6 +159,14 @@ def availability(hours: Mapping[int, Sequence[float]], since: float, until: floa
 
     The hour that `since` falls in counts with the part that is left of it.
     """
+    up_s, away_s = wanted_s(hours, since, until)
+    if up_s + away_s <= 0:
+        return None
+    return round_down(up_s / (up_s + away_s), 5) if away_s else 1.0
+
+
+def wanted_s(hours: Mapping[int, Sequence[float]], since: float, until: float) -> tuple[float, float]:
+    """The seconds in which it was up, and those in which it was wanted and not up."""
     first, last = int(since // HOUR_S), int(until // HOUR_S)
     left = 1 - (since / HOUR_S - first)
     up_s = away_s = 0.0
@@ -167,9 +175,7 @@ def availability(hours: Mapping[int, Sequence[float]], since: float, until: floa
             weight = left if hour == first else 1.0
             up_s += weight * spent[0]
             away_s += weight * spent[1]
-    if up_s + away_s <= 0:
-        return None
-    return round_down(up_s / (up_s + away_s), 5) if away_s else 1.0
+    return up_s, away_s
 
 
 def bars(hours: Mapping[int, Sequence[float]], now: float, count: int, width: int) -> list[float | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from jtunnel.client import render, terminal
+from jtunnel.client import terminal
+from jtunnel.client.views import render
+from jtunnel.client.views.width import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Progress:
         lines = [f"{tunnel['name']:<{longest}}  {render.progress(tunnel, now_s)}" for tunnel in shown]
         if len(shown) < len(tunnels):
             lines.append(f"… and {len(tunnels) - len(shown)} more")
-        return [render.cut(terminal.printable(line), width - 1) for line in lines]
+        return [cut(terminal.printable(line), width - 1) for line in lines]
 
     def _paint(self, lines: list[str]) -> None:
         up = f"\x1b[{self._painted}A" if self._painted else ""
