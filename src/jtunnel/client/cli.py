@@ -10,9 +10,20 @@ from jtunnel.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, ConfigError, JTun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Final
 
+#: What other programs call a command → what it is here; only a suggestion is made of it.
+ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("ls", "list", "ps", "show"), "status"),
+    **dict.fromkeys(("start", "connect"), "up"),
+    **dict.fromkeys(("disconnect", "close", "kill"), "down"),
+    **dict.fromkeys(("tail", "log"), "logs"),
+    **dict.fromkeys(("remove", "delete"), "rm"),
+    "add": "forward",
+    "quit": "shutdown",
+}
 #: As the shell has it for a program that Ctrl-C ended.
 EXIT_INTERRUPTED: Final = 130
 
@@ -81,7 +92,7 @@ def _dispatch(argv: list[str]) -> int:
 def _unknown(command: str) -> ConfigError:
     import difflib
 
-    meant = table.ELSEWHERE.get(command)
+    meant = ELSEWHERE.get(command)
     near = [meant] if meant else difflib.get_close_matches(command, table.COMMANDS, 1)
     advice = f"did you mean: jtunnel {near[0]}" if near else "see them with: jtunnel --help"
     return ConfigError("usage", f"there is no command {command}", advice)

@@ -390,16 +390,6 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "the daemon": ("service", "reload", "shutdown", "daemon", "rpc"),
     "besides": ("demo", "completion"),
 }
-#: What other programs call a command → what it is here; only a suggestion is made of it.
-ELSEWHERE: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("ls", "list", "ps", "show"), "status"),
-    **dict.fromkeys(("start", "connect"), "up"),
-    **dict.fromkeys(("disconnect", "close", "kill"), "down"),
-    **dict.fromkeys(("tail", "log"), "logs"),
-    **dict.fromkeys(("remove", "delete"), "rm"),
-    "add": "forward",
-    "quit": "shutdown",
-}
 #: What completion scripts call; it is in no list.
 HIDDEN: Final[Mapping[str, Command]] = {
     "__complete": (
