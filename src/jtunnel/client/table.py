@@ -356,13 +356,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "demo": (
         "try it all against a throw-away SSH server on this machine",
         ("jtunnel demo", "jtunnel demo --outage"),
-        (
-            _argument(
-                "--outage",
-                action="store_true",
-                help="cut the connection for 10 s every 30 s, and watch a notebook not notice",
-            ),
-        ),
+        (_argument("--outage", action="store_true", help="cut the connection for 10 s every 30 s"),),
         "commands.demo:run",
     ),
     "daemon": (
