@@ -266,9 +266,10 @@ def test_where_its_file_cannot_be_written(jtunnel: Jtunnel, manager: UserManager
     os.symlink("/nowhere/at/all", os.path.dirname(manager.unit))
     done = jtunnel.run("service", "install")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"jtunnel: {manager.unit} cannot be written: ")
-    assert done.stderr.endswith("jtunnel service install --print\n")
-    assert done.stderr.count("\n") == 1
+    # Before it there is a warning where the tests run in a directory that is cleared by itself.
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"jtunnel: {manager.unit} cannot be written: ")
+    assert line.endswith("jtunnel service install --print")
 
 
 def test_a_system_without_either(jtunnel: Jtunnel) -> None:

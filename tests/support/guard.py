@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 
@@ -27,6 +28,10 @@ _left_out_key = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run, and all that it starts, a home of its own in place of the account's."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        # A shell has them ignored in what it runs in the background, and a child inherits that.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
     home = tempfile.mkdtemp(prefix="jt-run-", dir="/tmp")
     config.stash[_home_key] = home
     config.stash[_environ_key] = dict(os.environ)

@@ -116,6 +116,8 @@ def in_shell(client: Client, shell: str, before: str = "", after: str = "") -> S
         command = [program, "-d", "-i"]
     else:
         write(client, ".config/fish/completions/jtunnel.fish", script(client, "fish"))
+        # Else fish makes completions from all man pages, in the background.
+        os.makedirs(os.path.join(client.path, ".local/share/fish/generated_completions"))
         prompt = "function fish_prompt; echo '$ '; end\n"
         write(client, ".config/fish/config.fish", f"set -g fish_greeting\n{prompt}cd ~\n")
         command = [program, "-i"]
