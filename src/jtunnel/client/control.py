@@ -8,6 +8,7 @@ from jtunnel import wire
 from jtunnel.client import terminal
 from jtunnel.client.connection import result_of
 from jtunnel.client.dial import dial
+from jtunnel.client.names import one_name
 from jtunnel.errors import EXIT_DONE, EXIT_FAILED, KINDS, ConfigError, ControlError, JTunnelError
 
 TYPE_CHECKING = False
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
-    from jtunnel.client.connection import Connection
-    from jtunnel.status import StatusDocument
 
 #: How long `shutdown` waits for the daemon's end; the daemon means to take at most 5 s.
 SHUTDOWN_S: Final = 10.0
@@ -54,36 +53,6 @@ def print_url(environ: Mapping[str, str], *, name: str | None) -> int:
             url = connection.call("url", {"name": name}, timeout_s=URL_S)["url"]
         terminal.put(url)
     return EXIT_DONE
-
-
-def one_name(connection: Connection, given: str | None, command: str) -> str:
-    """The one tunnel that `command` means: by its name, by a pattern that fits no other, or without any word.
-
-    Raises ConfigError where there are several, or none.
-    """
-    if given is None:
-        return _only_name(connection, command)
-    if not any(sign in given for sign in "*?["):
-        return given
-    # The daemon knows what a pattern fits, and says so where that is nothing.
-    document: StatusDocument = connection.call("status", {"names": [given]})
-    names = [tunnel["name"] for tunnel in document["tunnels"]]
-    if len(names) > 1:
-        raise ConfigError("usage", f"{command} takes one tunnel", f"name one: {', '.join(names)}")
-    return names[0]
-
-
-def _only_name(connection: Connection, command: str) -> str:
-    document: StatusDocument = connection.call("status", {})
-    names = [tunnel["name"] for tunnel in document["tunnels"] if tunnel["jupyter"]]
-    path = document["daemon"]["config_path"]
-    if not document["tunnels"]:
-        raise ConfigError("unknown-profile", f"there are no profiles in {path}", "write one: jtunnel edit")
-    if not names:
-        raise ConfigError("usage", "no profile has a Jupyter server", f"give one a jupyter table in {path}")
-    if len(names) > 1:
-        raise ConfigError("usage", f"{command} needs a name", f"name one: {', '.join(names)}")
-    return names[0]
 
 
 def reload(environ: Mapping[str, str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from jtunnel.client import terminal
-from jtunnel.client.control import one_name
+from jtunnel.client.names import one_name
 from jtunnel.client.views import render
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, JTunnelError
 

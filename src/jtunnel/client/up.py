@@ -10,8 +10,8 @@ from jtunnel.client.launch import dial_or_start
 from jtunnel.client.prompts import answer_prompt, find_terminal
 from jtunnel.client.table import DEFAULT_TIMEOUT_S
 from jtunnel.client.views import render
+from jtunnel.client.views.other_config import config_warning
 from jtunnel.client.views.progress import Progress
-from jtunnel.client.views.show import config_warning
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, KINDS
 
 TYPE_CHECKING = False

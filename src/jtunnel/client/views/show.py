@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 from jtunnel.client import terminal
 from jtunnel.client.dial import dial
+from jtunnel.client.views.other_config import config_warning
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, ConfigError
 
 TYPE_CHECKING = False
@@ -70,11 +70,3 @@ def exit_code(document: StatusDocument) -> int:
     if "blocked" in states:
         return EXIT_BLOCKED
     return EXIT_DONE if states <= {"up"} else EXIT_FAILED
-
-
-def config_warning(environ: Mapping[str, str], document: StatusDocument) -> str | None:
-    """That the daemon reads another config than `$JTUNNEL_CONFIG`; None where it does not."""
-    given, used = environ.get("JTUNNEL_CONFIG"), document["daemon"]["config_path"]
-    if not given or os.path.realpath(given) == os.path.realpath(used):
-        return None
-    return f"JTUNNEL_CONFIG is {given}, but the daemon reads {used}; to change that: jtunnel service restart"

@@ -9,8 +9,8 @@ from jtunnel.client import terminal
 from jtunnel.client.feed import Feed, selection
 from jtunnel.client.views import render, view
 from jtunnel.client.views.measures import moment, span
+from jtunnel.client.views.other_config import config_warning
 from jtunnel.client.views.screen import Screen, fit
-from jtunnel.client.views.show import config_warning
 from jtunnel.client.views.width import columns, cut, fold
 from jtunnel.errors import EXIT_DONE
 

@@ -10,57 +10,18 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
 
 from jtunnel.client import login_service
 from jtunnel.client.control import end_daemon
 from jtunnel.client.launch import dial_or_start
 from jtunnel.client.terminal import put_raw, say
 from jtunnel.commands.service.launchd import Launchd
+from jtunnel.commands.service.manager import LoginService
 from jtunnel.commands.service.program import find_daemon, is_temporary
 from jtunnel.commands.service.renewal import Running, find_running, renew
+from jtunnel.commands.service.status import show_status
 from jtunnel.commands.service.systemd import Systemd, find_systemctl
 from jtunnel.errors import EXIT_DONE, ConfigError, ControlError
-
-
-class LoginService(Protocol):
-    """What systemd and launchd have in common. Each call raises ControlError where the manager refuses."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in a sentence."""
-
-    @property
-    def logs(self) -> str:
-        """The command that shows why it does not start."""
-
-    @property
-    def absent(self) -> str:
-        """Why there is no such manager on this machine, and what to do instead; empty where there is one."""
-
-    file: str
-    reachable: bool
-
-    def content(self, program: str) -> str:
-        """What its file should hold."""
-
-    def load(self) -> None:
-        """Have the manager read the changed file."""
-
-    def enable(self) -> None:
-        """Have it started at login."""
-
-    def is_enabled(self) -> bool:
-        """Whether it is started at login."""
-
-    def pid(self) -> int | None:
-        """Its process."""
-
-    def restart(self) -> None:
-        """End it if it runs, and start it."""
-
-    def remove(self) -> None:
-        """Stop it, and leave nothing of it."""
 
 
 def run(environ: Mapping[str, str], *, action: str, prints: bool) -> int:
@@ -79,8 +40,6 @@ def run(environ: Mapping[str, str], *, action: str, prints: bool) -> int:
             "have your session's own start-up start jtunneld",
         )
     if action == "status":
-        from jtunnel.commands.service.status import show_status
-
         return show_status(environ, service, read_installed(service), sys.argv[0])
     if action == "uninstall":
         return _uninstall(environ, service)

@@ -20,7 +20,7 @@ from jtunnel.errors import EXIT_DONE, EXIT_FAILED, EXIT_NO_DAEMON, ControlError
 from jtunnel.ssh.agent import find_agent
 
 if TYPE_CHECKING:
-    from jtunnel.commands.service.command import LoginService
+    from jtunnel.commands.service.manager import LoginService
 
 _LINGERS: Final = "yes, it runs from boot on, and goes on after the last logout"
 _ENDS: Final = "no, it ends with the last logout; to keep it: loginctl enable-linger"
