@@ -171,7 +171,8 @@ def test_what_a_connection_that_fell_silent_holds_is_taken_over(
     listen = port if kind == "port" else path
     jtunnel.write_config(profile("a", remote(listen, echo.target), keepalive_interval=1))
     jtunnel.check("up", "a")
-    # Its session is known once the first command is through.
+    # Its session is known once the first command is through, and its answer has come before this one.
+    box.log.wait_for("Close session: user", 10)
     with contextlib.closing(dial(port) if kind == "port" else dial_unix(path)) as client:
         assert echoes(client)
     frozen = box.sessions()
