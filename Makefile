@@ -1,12 +1,16 @@
 # Every target does all its own set-up; `make` alone prints what there is.
 # PYTHON names the interpreter to use (>= 3.11); without it a fitting one is looked for.
 # ARGS goes to the program that a target runs: make demo ARGS=--outage
+# JOBS is how many processes share the tests, a file at a time; most tests wait more than they compute.
+# With JOBS=0 they run in one, as a debugger needs it: make test JOBS=0 ARGS="-k sshd --pdb"
 
 PYTHON ?=
 ARGS ?=
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := src tests bench docs
+PARALLEL := --numprocesses $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long check bench bench-outage fmt docs build clean system
@@ -19,11 +23,11 @@ demo: $(VENV)/.demo ## a remote JupyterLab through jtunnel, on this machine alon
 
 test: $(VENV)/.dev system ## run the tests (some minutes)
 	@jupyter_bin=$$(sh tests/setup/jupyter.sh) && \
-	JTUNNEL_TEST_JUPYTER_BIN=$$jupyter_bin $(BIN)/python -m pytest -m "not long" $(ARGS)
+	JTUNNEL_TEST_JUPYTER_BIN=$$jupyter_bin $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
 test-long: $(VENV)/.dev system ## run the tests that take minutes each
 	@jupyter_bin=$$(sh tests/setup/jupyter.sh) && \
-	JTUNNEL_TEST_JUPYTER_BIN=$$jupyter_bin sh tests/setup/long.sh $(BIN)/python $(ARGS)
+	JTUNNEL_TEST_JUPYTER_BIN=$$jupyter_bin sh tests/setup/long.sh $(BIN)/python $(PARALLEL) $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint and types
 	$(BIN)/python -m ruff format --check $(SOURCES)

@@ -29,7 +29,11 @@ TIMEOUT_S = 30
 def daemons(jtunnel: Jtunnel) -> list[int]:
     """The processes of all daemons in this home."""
     running = processes.running_with("HOME", jtunnel.home.path)
-    return [process.pid for process in running if process.cmdline()[-1] in ("daemon", DAEMON)]
+    return [
+        process.pid
+        for process in running
+        if {"daemon", DAEMON}.intersection(processes.command_line(process)[-1:])
+    ]
 
 
 def control_socket(jtunnel: Jtunnel) -> str:

@@ -2,6 +2,9 @@
 
 Without root, tests that need it are left out, counted and named; in CI a skip fails the run. No test sees
 the account's real home, and none leaves a process behind.
+
+With pytest-xdist's `-n` several processes share the tests, each a run of its own with its own home and mark;
+the one that hands them out runs none, and knows what was left out from what they tell at their end.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -34,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
     home = tempfile.mkdtemp(prefix="jt-run-", dir="/tmp")
     config.stash[_home_key] = home
-    config.stash[_environ_key] = dict(os.environ)
+    config.stash[_environ_key] = getattr(config, "workerinput", {}).get("environ") or dict(os.environ)
     config.stash[_left_out_key] = []
     for name in list(os.environ):
         if name.startswith(("XDG_", "SSH_", "JUPYTER", "JTUNNEL_")) and not name.startswith("JTUNNEL_TEST_"):
@@ -49,6 +53,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os.environ.clear()
         os.environ |= environ
         shutil.rmtree(config.stash[_home_key])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell one of several processes the environment of whoever started them."""
+    node.workerinput["environ"] = dict(node.config.stash[_environ_key])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from one of several processes what it left out; each of them leaves out the same."""
+    if left_out := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[_left_out_key] = left_out
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +106,8 @@ def _skipped(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI, fail a run that skipped or left out a test."""
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["left_out"] = session.config.stash[_left_out_key]
     missed = _skipped(session.config) + session.config.stash[_left_out_key]
     if in_ci() and missed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

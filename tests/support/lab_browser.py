@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from playwright.sync_api import ConsoleMessage, Error, Locator, Page, Request, Response
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.support.browser import RUN_TIMEOUT_S, Lab
 
@@ -17,6 +18,8 @@ from tests.support.browser import RUN_TIMEOUT_S, Lab
 #: to its own question for the kernel's state, which stands behind that in the same queue. So it does where
 #: another notebook is brought to the front meanwhile, since that asks the kernel's debugger something.
 QUEUE_S: Final = 3.0
+#: What is run has a next cell below it by then, also without any connection.
+KEY_HEARD_S: Final = 5.0
 _FRONT: Final = ".jp-NotebookPanel:visible"
 _INDICATOR: Final = ".jp-Notebook-ExecutionIndicator"
 #: Keeps each state that the indicator of any notebook's kernel has shown.
@@ -58,6 +61,13 @@ class Notebook:
         """Run code in its next cell; it has to be in front. The answer is the cell's number, from 1 on."""
         self._lab.run_cell(code)
         self._cells += 1
+        following = self._cell(self._cells + 1)
+        try:
+            following.wait_for(state="attached", timeout=KEY_HEARD_S * 1000)
+        except PlaywrightTimeoutError:
+            # Seen on a busy machine right after a return: the text is there, and the key went unheard.
+            self._lab.page.keyboard.press("Shift+Enter")
+            following.wait_for(state="attached", timeout=KEY_HEARD_S * 1000)
         return self._cells
 
     def run_ticking(self, count: int) -> int:

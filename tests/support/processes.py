@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 from collections.abc import Iterable
 
@@ -21,11 +22,21 @@ def running_with(variable: str, value: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
+            if not _may_have(process.pid, f"{variable}={value}"):
+                continue
             if process.environ().get(variable) == value and is_live(process):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
     return [process for process in found if process != psutil.Process()]
+
+
+def _may_have(pid: int, setting: str) -> bool:
+    """Whether it is worth asking psutil, which takes its time; this is done twice for each test."""
+    if sys.platform != "linux":
+        return True
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return os.fsencode(setting) in file.read()
 
 
 def running_as(uid: int) -> list[psutil.Process]:
@@ -42,7 +53,21 @@ def running_as(uid: int) -> list[psutil.Process]:
 
 def children(pid: int | None = None) -> list[psutil.Process]:
     """The live descendants of a process, else of this one."""
+    if pid is None and _is_childless():
+        return []
     return [process for process in psutil.Process(pid).children(recursive=True) if is_live(process)]
+
+
+def _is_childless() -> bool:
+    """Whether this process is known to have no child; the first of a thread's children is always listed."""
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                if file.read():
+                    return False
+    except OSError:  # another system, or a thread that has just ended
+        return False
+    return True
 
 
 def is_live(process: psutil.Process) -> bool:
@@ -51,6 +76,14 @@ def is_live(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none where it has ended since it was found."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def await_end(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:

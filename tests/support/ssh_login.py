@@ -157,7 +157,12 @@ class Login(asyncssh.SSHServer):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client is gone")
         if self._server.refuse_channels is not None:
             raise asyncssh.ChannelOpenError(self._server.refuse_channels, "refused on demand")
-        return await forward()
+        forwarder = await forward()
+        if self._connection.is_closed():
+            # It went meanwhile: the same.
+            forwarder.close()
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client is gone")
+        return forwarder
 
 
 class _Knock(asyncssh.SSHTCPSession[bytes]):

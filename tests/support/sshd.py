@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from tests.support.accounts import Account
 from tests.support.home import SYSTEM_PATH
 from tests.support.keys import Key
 from tests.support.process_log import ProcessLog, end_line
+from tests.support.streams import free_port
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
@@ -34,8 +34,10 @@ Options = Mapping[str, str | Sequence[str]]
 class Sshd:
     """One sshd; a context manager that starts it, and at the end stops it with all its sessions.
 
-    `options` are sshd_config(5)'s, several values standing for several lines; `match` is
-    appended as it is, for Match blocks. `env` is set in every session, together with what `account` needs.
+    Without a `port`, the first start picks a free one. `entry` are words that become the command after
+    them somewhere else, such as in a `Node`. `options` are sshd_config(5)'s, several values standing for
+    several lines; `match` is appended as it is, for Match blocks. `env` is set in every session, together
+    with what `account` needs.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Sshd:
         match: str = "",
         env: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
+        entry: Sequence[str] = (),
     ) -> None:
         self.host_key = host_key
         self.account = account
@@ -55,7 +59,8 @@ class Sshd:
         self.match = match
         self.env = {**account.session_env, **(env or {})}
         self.host = host
-        self.port = 0
+        self.port = port
+        self.entry = entry
         self.log = ProcessLog()
         # The account itself reads its authorized keys, so the directory is open to all.
         self._directory = tempfile.mkdtemp(prefix="jt-sshd-", dir="/tmp")
@@ -76,6 +81,10 @@ class Sshd:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop it, and remove its directory."""
         try:
             self.stop()
         finally:
@@ -90,7 +99,7 @@ class Sshd:
         """Start it and return once it listens; a restarted one listens where it did before."""
         assert self._process is None, "it is running"
         for _ in range(PORT_TRIES):
-            port = self.port or _free_port(self.host)
+            port = self.port or free_port(self.host)
             if self._try_start(port):
                 self.port = port
                 return
@@ -168,7 +177,7 @@ class Sshd:
         if os.geteuid() == 0 and sys.platform == "linux":
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd's privilege separation directory
         process = subprocess.Popen(
-            [_find_sshd(), "-D", "-e", "-f", config],
+            [*self.entry, _find_sshd(), "-D", "-e", "-f", config],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -218,13 +227,6 @@ def _is_sshd(process: psutil.Process) -> bool:
         return process.name().startswith("sshd")
     except psutil.NoSuchProcess:
         return False
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _find_sshd() -> str:

@@ -5,10 +5,15 @@ Every wait has a deadline. Knows nothing of SSH or jtunnel.
 
 from __future__ import annotations
 
+import errno
+import functools
+import itertools
 import os
+import random
 import socket
 import socketserver
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +21,8 @@ from typing import Self
 WAIT_S = 10.0
 #: What an echo server says when the client has said its last word.
 FAREWELL = b"<bye>"
+#: More than there are processes that run tests beside each other.
+_LANES = 8
 
 
 class _Echo(socketserver.BaseRequestHandler):
@@ -75,12 +82,31 @@ class EchoServer:
         self._thread.join(WAIT_S)
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port of this machine that nobody listens on, and that nobody else is given meanwhile.
+
+    It is none of those that a system picks for whoever asks for any port, or connects; each of several test
+    processes has its own.
+    """
+    while True:
+        port = next(_ports())
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError as failure:
+                if failure.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
+
+
+@functools.cache
+def _ports() -> Iterator[int]:
+    """The ports of this process, round and round, so that one is not given away again soon."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lane = [*range(20_000 + worker % _LANES, 32_000, _LANES)]
+    begin = random.randrange(len(lane))
+    return itertools.cycle(lane[begin:] + lane[:begin])
 
 
 def has_ipv6() -> bool:

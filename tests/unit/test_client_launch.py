@@ -37,7 +37,7 @@ def client() -> Iterator[Client]:
 def daemons(client: Client) -> list[psutil.Process]:
     """The daemons that this test has started and that still live."""
     found = processes.running_with("JTUNNEL_RUNTIME_DIR", client.runtime_dir)
-    return [process for process in found if "daemon" in process.cmdline()]
+    return [process for process in found if "daemon" in processes.command_line(process)]
 
 
 def test_starts_one_that_lives_on_by_itself(client: Client) -> None:
