@@ -41,6 +41,8 @@ KINDS: Final[Mapping[str, tuple[str | None, int]]] = {
     "target-refused": (None, EXIT_DONE),
     "jupyter-missing": ("blocked", EXIT_BLOCKED),
     "jupyter-failed": ("blocked", EXIT_BLOCKED),
+    "service-missing": ("blocked", EXIT_BLOCKED),
+    "service-failed": ("blocked", EXIT_BLOCKED),
     "server-gone": ("blocked", EXIT_BLOCKED),
     "job-ended": ("blocked", EXIT_BLOCKED),
     "config-invalid": (None, EXIT_USAGE),

@@ -96,7 +96,7 @@ def test_schema_helps_editors() -> None:
 
 def test_example_loads_as_it_is() -> None:
     profiles = load_config(str(EXAMPLE), ENVIRON).profiles
-    assert list(profiles) == ["gpu", "services", "all-keys"]
+    assert list(profiles) == ["gpu", "services", "all-keys", "tensorboard", "editor"]
     assert {forward.kind for forward in profiles["services"].forwards} == {"local", "remote", "dynamic"}
 
 
@@ -115,5 +115,9 @@ def test_example_loads_with_its_comments_taken_off(tmp_path: Path) -> None:
     assert full.jump == ("me@bastion:2222",)
     tables = tomllib.loads(text)["profiles"]["all-keys"]
     schema = config_schema()["$defs"]
-    assert set(tables) == set(schema["ProfileTable"]["properties"])
+    # A profile has one of the two.
+    assert {*tables, "service"} == set(schema["ProfileTable"]["properties"])
     assert set(tables["jupyter"]) == set(schema["JupyterTable"]["properties"])
+    profiles = tomllib.loads(text)["profiles"]
+    named = {*profiles["tensorboard"]["service"], *profiles["editor"]["service"]}
+    assert {*named, "python", "venv", "setup", "env"} == set(schema["ServiceTable"]["properties"])

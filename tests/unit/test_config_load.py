@@ -12,8 +12,9 @@ import pytest
 
 from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.config.load import SHORTEST_PROFILE, load_config
-from jtunnel.config.profile import Config, Forward, JupyterOptions, Profile
-from jtunnel.config.schema import JupyterTable, ProfileTable
+from jtunnel.config.profile import Config, Environment, Forward, JupyterOptions, Profile, ServiceOptions
+from jtunnel.config.schema import ProfileTable
+from jtunnel.config.server_tables import JupyterTable
 from jtunnel.errors import EXIT_USAGE, ConfigError
 
 ENVIRON = {"HOME": "/home/me"}
@@ -299,6 +300,8 @@ def test_profiles_need_no_pydantic() -> None:
 def test_the_schema_shows_the_defaults_that_count() -> None:
     for table, values in ((ProfileTable, Profile), (JupyterTable, JupyterOptions)):
         real = {field.name.removesuffix("_s"): field.default for field in fields(values)}
+        if values is JupyterOptions:
+            real |= {field.name: field.default for field in fields(Environment)} | {"env": {}}
         for key, field in table.model_fields.items():
             shown = tuple(field.default) if isinstance(field.default, list) else field.default
             if field.is_required():
@@ -307,6 +310,63 @@ def test_the_schema_shows_the_defaults_that_count() -> None:
                 assert real[key] in (None, ()), key
             else:
                 assert shown == real[key], key
+
+
+def test_environments(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        [defaults.jupyter]
+        conda_env = "base"
+        setup = "module load cuda"
+        env = { A = "1", B = "2" }
+        idle_stop = "1.5h"
+        [profiles.a]
+        host = "h"
+        jupyter = { env = { B = "3", HOME_PAGE = "x y=z" }, idle_stop = 90 }
+        [profiles.b]
+        host = "h"
+        jupyter = { venv = "~/venvs/my torch", local_port = 1, setup = [] }
+        """,
+    )
+    first, second = config.profiles["a"].jupyter, config.profiles["b"].jupyter
+    assert first is not None
+    assert second is not None
+    assert first.environment == Environment(
+        conda_env="base",
+        setup=("module load cuda",),
+        variables=(("A", "1"), ("B", "3"), ("HOME_PAGE", "x y=z")),
+    )
+    assert (first.idle_stop_s, second.idle_stop_s) == (90, 5400)
+    # Another environment than the usual one takes its place, whichever key names it.
+    assert second.environment == Environment(venv="~/venvs/my torch", variables=(("A", "1"), ("B", "2")))
+
+
+def test_services(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        [profiles.a]
+        host = "h"
+        service = { command = "tensorboard --port {port}", port = 6006, env = { A = "1" } }
+        [profiles.b]
+        host = "h"
+        service = { command = "serve {socket}", ready = "/healthz" }
+        [profiles.c]
+        host = "h"
+        service = { socket = "/run/x.sock", start = "never", page = "/x", local_port = 9000 }
+        """,
+    )
+    a, b, c = (config.profiles[name].service for name in "abc")
+    assert a == ServiceOptions(
+        command="tensorboard --port {port}",
+        port=6006,
+        local_port=6006,
+        environment=Environment(variables=(("A", "1"),)),
+    )
+    assert b == ServiceOptions(command="serve {socket}", ready="/healthz", page="/")
+    assert c == ServiceOptions(socket="/run/x.sock", start="never", page="/x", local_port=9000)
+    assert [config.profiles[name].has_pages for name in "abc"] == [False, True, True]
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

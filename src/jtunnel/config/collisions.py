@@ -49,7 +49,7 @@ def find_rivals(profiles: Iterable[Profile]) -> Iterator[tuple[Claim, Claim]]:
 
 def _shared_names(profile: Profile) -> Iterator[tuple[KeyPath, str]]:
     path: KeyPath = ("profiles", profile.name)
-    owners: dict[str, KeyPath] = {"jupyter": (*path, "jupyter")} if profile.jupyter else {}
+    owners: dict[str, KeyPath] = {profile.served[0]: (*path, profile.served[0])} if profile.served else {}
     for index, forward in enumerate(profile.forwards):
         here: KeyPath = (*path, "forwards", index)
         owner = owners.setdefault(forward.name, here)
@@ -60,8 +60,10 @@ def _shared_names(profile: Profile) -> Iterator[tuple[KeyPath, str]]:
 
 def _claims(profile: Profile) -> Iterator[Claim]:
     path: KeyPath = ("profiles", profile.name)
-    if profile.jupyter and isinstance(profile.jupyter.local_port, int):
-        yield Claim((*path, "jupyter", "local_port"), TcpAddress("", profile.jupyter.local_port))
+    if profile.served:
+        table, options = profile.served
+        if isinstance(options.local_port, int):
+            yield Claim((*path, table, "local_port"), TcpAddress("", options.local_port))
     for index, forward in enumerate(profile.forwards):
         if forward.kind != "remote":
             yield Claim((*path, "forwards", index), forward.listen)

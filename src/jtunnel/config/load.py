@@ -18,8 +18,9 @@ from jtunnel.config.forward_syntax import name_forwards, parse_forward, parse_ta
 from jtunnel.config.hosts import parse_jump
 from jtunnel.config.keypath import dotted
 from jtunnel.config.mistakes import describe_mistakes
-from jtunnel.config.profile import Config, Forward, JupyterOptions, Profile
+from jtunnel.config.profile import Config, Forward, Profile
 from jtunnel.config.schema import DefaultsTable, Document, ForwardTable, ProfileTable
+from jtunnel.config.servers import read_jupyter, read_service
 from jtunnel.errors import ConfigError
 
 #: The shortest profile that is of use, for people who have none yet.
@@ -139,10 +140,8 @@ def _profile(
     given = _given(defaults) | _given(table)
     jupyter = None
     if table.jupyter is not None:
-        options = _given(defaults and defaults.jupyter) | _given(table.jupyter)
-        if "remote_port" in options:
-            options["listen"] = "tcp"
-        jupyter = JupyterOptions(**options)
+        jupyter = read_jupyter(_given(defaults and defaults.jupyter), _given(table.jupyter))
+    service = None if table.service is None else read_service(_given(table.service))
     forwards = (_forward(entry, environ) for entry in table.forwards)
     for key in ("identity_files", "known_hosts"):
         if key in given:
@@ -162,15 +161,16 @@ def _profile(
     for key in ("keepalive_interval", "hold", "idle_timeout"):
         if key in given:
             given[f"{key}_s"] = given.pop(key)
-    given["forwards"] = name_forwards(forwards, taken=["jupyter"] if jupyter else [])
-    return Profile(name=name, jupyter=jupyter, **given)
+    taken = [name for name, table in (("jupyter", jupyter), ("service", service)) if table]
+    given["forwards"] = name_forwards(forwards, taken)
+    return Profile(name=name, jupyter=jupyter, service=service, **given)
 
 
 def _given(table: BaseModel | None) -> dict[str, Any]:
     """What the file says in a table, without the table's own default values."""
     if table is None:
         return {}
-    return {key: getattr(table, key) for key in table.model_fields_set if key != "jupyter"}
+    return {key: getattr(table, key) for key in table.model_fields_set if key not in ("jupyter", "service")}
 
 
 def _forward(entry: str | ForwardTable, environ: Mapping[str, str]) -> Forward:

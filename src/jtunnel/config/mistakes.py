@@ -17,23 +17,21 @@ from pydantic_core import ErrorDetails
 
 from jtunnel.config.forward_syntax import ForwardSyntaxError
 from jtunnel.config.keypath import KeyPath, dotted, file_order, quote, value_at
-from jtunnel.config.schema import (
+from jtunnel.config.schema import DefaultsTable, Document, ForwardTable, ProfileTable
+from jtunnel.config.server_tables import (
     LATER_KEYS,
     LATER_LAUNCHERS,
     ConflictError,
     DefaultsJupyterTable,
-    DefaultsTable,
-    Document,
-    ForwardTable,
     JupyterTable,
-    ProfileTable,
+    ServiceTable,
 )
 from jtunnel.config.values import ITEM_TITLES, NAME_TITLE
 
 _UNQUOTED: Final = re.compile(r"\d+(\.\d+)?|true|false", re.ASCII)
 _PASSWORD: Final = re.compile(r":[^@]*@")
 #: Keys whose values may hold a token or a password.
-_SECRET_KEYS: Final = frozenset({"command"})
+_SECRET_KEYS: Final = frozenset({"command", "setup", "env"})
 #: pydantic's errors where something else than a text was expected.
 _NOT_TEXT: Final = frozenset({"int_type", "float_type", "bool_type"})
 #: Keys of text that is easily taken for a number.
@@ -49,7 +47,7 @@ def describe_mistakes(error: ValidationError, data: Mapping[str, object]) -> lis
         group.setdefault(_key_path(details), []).append(details)
     # A value that may be a text or a list fails twice: as a whole, and at the item that is wrong.
     containers = {path[:length] for path in grouped for length in range(len(path))}
-    mistakes = [(path, f"{dotted(path)}: not a profile's name; expected {NAME_TITLE}") for path in names]
+    mistakes = [(path, f"{dotted(path)}: {_wrong_name(path)}") for path in names]
     mistakes += [
         (path, _describe(path, errors, data)) for path, errors in grouped.items() if path not in containers
     ]
@@ -67,9 +65,15 @@ def _describe(path: KeyPath, errors: list[ErrorDetails], data: Mapping[str, obje
         return f"{dotted((*path, cause.key))}: {cause.reason}"
     if isinstance(cause, ConflictError):
         return f"{dotted(path)}: {cause}"
-    shown = "a value that is not shown" if path[-1] in _SECRET_KEYS else _found(value)
+    shown = "a value that is not shown" if _SECRET_KEYS & {*path[2:]} else _found(value)
     reason = _reason(path, value, errors, kinds)
     return f"{dotted(path)}: expected {_title(path)}, found {shown}" + (f"; {reason}" if reason else "")
+
+
+def _wrong_name(path: KeyPath) -> str:
+    if "env" in path[2:]:
+        return "not a variable's name; expected letters, digits and underscores, a digit not first"
+    return f"not a profile's name; expected {NAME_TITLE}"
 
 
 def _reason(path: KeyPath, value: object, errors: list[ErrorDetails], kinds: set[str]) -> str:
@@ -144,6 +148,8 @@ def _model(path: KeyPath) -> type[BaseModel] | None:
             return ProfileTable
         case ("profiles", _, "jupyter"):
             return JupyterTable
+        case ("profiles", _, "service"):
+            return ServiceTable
         case ("profiles", _, "forwards", int()):
             return ForwardTable
     return None
@@ -162,7 +168,7 @@ def _key_path(details: ErrorDetails) -> KeyPath:
     for part in loc:
         if _model(path) is ForwardTable and not form_seen:
             form_seen = True
-        elif isinstance(part, int) or path == ("profiles",) or _model(path) is not None:
+        elif isinstance(part, int) or path[-1:] in (("profiles",), ("env",)) or _model(path) is not None:
             path = (*path, part)
     return path
 
@@ -174,10 +180,12 @@ def _title(path: KeyPath) -> str:
         return ITEM_TITLES[str(table[-1])]
     if table == ["profiles"]:
         return f"a table [{dotted(path)}]"
+    if table[-1:] == ["env"]:
+        return "a text in quotes"
     model = _model(tuple(table))
     assert model is not None
     title = model.model_fields[key].title or ""
-    return title.replace("[profiles.NAME.jupyter]", f"[{dotted(path)}]")
+    return re.sub(r"\[profiles\.NAME\.\w+\]", f"[{dotted(path)}]", title)
 
 
 def _found(value: object) -> str:

@@ -30,6 +30,25 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """What a server is started in: keys that the jupyter and service tables share.
+
+    Of `python`, `conda_env` and `venv`, the first that is given counts. Paths are remote ones.
+    """
+
+    python: str | None = None
+    """A Python interpreter."""
+    conda_env: str | None = None
+    """The name of a conda environment, or its directory."""
+    venv: str | None = None
+    """The directory of a virtual environment."""
+    setup: tuple[str, ...] = ()
+    """Lines for the account's login shell, before anything is looked for."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables, name and value; values are taken as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class JupyterOptions:
     """The `[profiles.NAME.jupyter]` table."""
 
@@ -42,6 +61,36 @@ class JupyterOptions:
     start: Literal["if-absent", "never"] = "if-absent"
     launcher: Literal["nohup"] = "nohup"
     allow_root: bool = False
+    environment: Environment = Environment()
+    idle_stop_s: float = 0.0
+    """Seconds without use after which a server that we started ends by itself; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """The `[profiles.NAME.service]` table: a server of another kind than Jupyter.
+
+    It listens on `port` of the remote's loopback, or on the Unix socket `socket`; with neither, on a free
+    port. `{port}` and `{socket}` in `command` stand for them.
+    """
+
+    command: str | None = None
+    """None only adopts."""
+    port: int | None = None
+    socket: str | None = None
+    local_port: int | Literal["auto"] = "auto"
+    ready: str = "tcp"
+    """`tcp`, or the path of a page that answers with a status below 500 once it serves."""
+    page: str | None = None
+    """The path of its first page for a browser; None where it has no pages."""
+    directory: str | None = None
+    start: Literal["if-absent", "never"] = "if-absent"
+    environment: Environment = Environment()
+
+    @property
+    def remote_port(self) -> int | None:
+        """The same as `port`, as the jupyter table calls it."""
+        return self.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +127,20 @@ class Profile:
     on_blocked: tuple[str, ...] = ()
     forwards: tuple[Forward, ...] = ()
     jupyter: JupyterOptions | None = None
+    service: ServiceOptions | None = None
+    """At most one of jupyter and service."""
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether its remote server has pages for a browser."""
+        return self.jupyter is not None or (self.service is not None and self.service.page is not None)
+
+    @property
+    def served(self) -> tuple[Literal["jupyter", "service"], JupyterOptions | ServiceOptions] | None:
+        """The remote server that it has, and by which table; None where it has forwards only."""
+        if self.jupyter is not None:
+            return "jupyter", self.jupyter
+        return ("service", self.service) if self.service is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,9 @@ defaults here are for show: those that count are the ones of `jtunnel.config.pro
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -22,6 +20,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from jtunnel.config.forward_syntax import parse_table
+from jtunnel.config.server_tables import (
+    ConflictError,
+    DefaultsJupyterTable,
+    JupyterTable,
+    ServiceTable,
+    Table,
+)
 from jtunnel.config.values import (
     HOOK_TITLE,
     LISTEN_TITLE,
@@ -29,7 +34,6 @@ from jtunnel.config.values import (
     PATH_TITLE,
     PORT_TITLE,
     TARGET_TITLE,
-    Command,
     ForwardText,
     Hook,
     HookWord,
@@ -40,25 +44,12 @@ from jtunnel.config.values import (
     Name,
     NoFile,
     Port,
-    RemoteDirectory,
     UserName,
 )
 from jtunnel.status import ForwardKind
 
-#: Keys of [profiles.NAME.jupyter] that a later version brings; known, so that nobody hunts a typo.
-LATER_KEYS: Final = frozenset({"conda_env", "venv", "python", "setup", "slurm"})
-LATER_LAUNCHERS: Final = frozenset({"slurm"})
 
-
-class ConflictError(ValueError):
-    """A value that is right in itself, and wrong beside another; the message stands alone."""
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ForwardTable(_Table):
+class ForwardTable(Table):
     """One forward, as in ssh_config(5)."""
 
     kind: ForwardKind = Field(
@@ -102,66 +93,7 @@ ForwardEntry = Annotated[
 ]
 
 
-class _JupyterKeys(_Table):
-    directory: RemoteDirectory | None = Field(
-        None,
-        title="a remote directory that starts with / or ~/",
-        description='The server\'s root directory on the remote host; "~" unless given, and then a server '
-        "with any other root directory is taken as well.",
-        examples=["~/work"],
-    )
-    command: Command = Field(
-        "jupyter lab",
-        title="a command with its arguments, in one line",
-        description="What starts the server; looked for on the remote host.",
-    )
-    listen: Literal["auto", "socket", "tcp"] = Field(
-        "auto",
-        title='"auto", "socket" or "tcp"',
-        description='Where the server listens on the remote host: "socket" is a Unix socket that only the '
-        'account can open, "tcp" a loopback port, "auto" the first where possible, else the second.',
-    )
-    start: Literal["if-absent", "never"] = Field(
-        "if-absent",
-        title='"if-absent" or "never"',
-        description='"never" only adopts a server that runs already.',
-    )
-    launcher: Literal["nohup"] = Field(
-        "nohup", title='"nohup"', description="How the server is started so that it outlives the connection."
-    )
-    allow_root: bool = Field(
-        False, title="true or false", description="Start a server as root where the remote account is root."
-    )
-
-
-class DefaultsJupyterTable(_JupyterKeys):
-    """What holds for each profile that has a jupyter table, unless it says otherwise."""
-
-
-class JupyterTable(_JupyterKeys):
-    """The remote Jupyter server of a profile; an empty table takes the defaults."""
-
-    local_port: Port | Literal["auto"] = Field(
-        8888,
-        title='a port (1 to 65535) or "auto"',
-        description='The local port, stable across outages; "auto" picks a free one once and keeps it.',
-    )
-    remote_port: Port | None = Field(
-        None,
-        title=PORT_TITLE,
-        description="The server's port on the remote host; any free one unless given. "
-        'With it, listen is "tcp".',
-    )
-
-    @field_validator("remote_port")
-    @classmethod
-    def _check_remote_port(cls, port: int | None, info: ValidationInfo) -> int | None:
-        if port is not None and info.data.get("listen") == "socket":
-            raise ConflictError('goes with listen = "tcp", and listen is "socket"; leave one of the two out')
-        return port
-
-
-class _ProfileKeys(_Table):
+class _ProfileKeys(Table):
     user: UserName | None = Field(
         None, title="a user name", description="The remote account; else as ~/.ssh/config has it."
     )
@@ -292,9 +224,23 @@ class ProfileTable(_ProfileKeys):
         title="a table [profiles.NAME.jupyter]",
         description="The remote Jupyter server; leave the table out for plain forwards.",
     )
+    service: ServiceTable | None = Field(
+        None,
+        title="a table [profiles.NAME.service]",
+        description="A remote server of another kind, such as TensorBoard; a profile has it or jupyter.",
+    )
+
+    @field_validator("service")
+    @classmethod
+    def _check_service(cls, table: ServiceTable | None, info: ValidationInfo) -> ServiceTable | None:
+        if table is not None and info.data.get("jupyter") is not None:
+            raise ConflictError(
+                "stands beside a jupyter table; make it a profile of its own: they share one login"
+            )
+        return table
 
 
-class Document(_Table):
+class Document(Table):
     """The config file of jtunnel."""
 
     watch_config: bool = Field(
