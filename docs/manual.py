@@ -15,7 +15,7 @@ from jtunnel.client.table import COMMANDS, GROUPS
 from jtunnel.config.schema import config_schema
 
 if TYPE_CHECKING:
-    from jtunnel.client.table import Argument
+    from jtunnel.client.argument_kinds import Argument
 
 DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__))
 _WIDTH: Final = 72

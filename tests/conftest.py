@@ -38,11 +38,28 @@ def client_key(tmp_path_factory: pytest.TempPathFactory) -> Key:
 @pytest.fixture(scope="session")
 def jupyter_bin(outer_environ: Mapping[str, str]) -> str:
     """The directory of a JupyterLab that every account can run; `make test` makes it beforehand."""
-    if given := outer_environ.get("JTUNNEL_TEST_JUPYTER_BIN"):
-        return given
+    return made_jupyter(outer_environ, "current", "JTUNNEL_TEST_JUPYTER_BIN")
+
+
+@pytest.fixture(scope="session")
+def lab3_bin(outer_environ: Mapping[str, str]) -> str:
+    """That of a JupyterLab 3 with jupyter_server 1.24."""
+    return made_jupyter(outer_environ, "lab3", "JTUNNEL_TEST_LAB3_BIN")
+
+
+@pytest.fixture(scope="session")
+def notebook6_bin(outer_environ: Mapping[str, str]) -> str:
+    """That of a classic notebook 6.5, without any lab."""
+    return made_jupyter(outer_environ, "notebook6", "JTUNNEL_TEST_NOTEBOOK6_BIN")
+
+
+def made_jupyter(environ: Mapping[str, str], kind: str, given: str) -> str:
+    """The bin directory that the variable `given` names, else that of the kept one, made if need be."""
+    if directory := environ.get(given):
+        return directory
     made = subprocess.run(
-        ["sh", JUPYTER_SETUP],
-        env=outer_environ,
+        ["sh", JUPYTER_SETUP, kind],
+        env=environ,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-#: Lines for start-up files that read standard input, and the line after which the script begins.
-PREAMBLE: Final = "\n" * 64 + "jtunnel\n"
+#: The line after which the script begins. Where a start-up file has put another shell in place of the one
+#: that was to read it, as an unguarded `exec zsh` does, that one reads it as a command: sh is back.
+_MARK: Final = "exec /bin/sh -s jtunnel"
+#: Lines for start-up files that read standard input, and that line.
+PREAMBLE: Final = "\n" * 64 + f"{_MARK}\n"
 #: Reads the preamble byte by byte, as read(1p) must, and leaves the script to the shell that follows.
 #: Any login shell can pass it on in single quotes: there is no quote, `!`, backslash or line end in it.
 _DOOR: Final = (
-    'while read -r jtunnel_line; do case $jtunnel_line in "") ;; jtunnel) exec /bin/sh -s ;; *) break ;; '
-    "esac; done; echo; echo begin-{nonce}; echo eaten; echo; echo end-{nonce}"
+    f'while read -r jtunnel_line; do case $jtunnel_line in "") ;; "{_MARK}") exec /bin/sh -s ;; *) break ;; '
+    "esac; done; echo; echo begin-NONCE; echo eaten; echo; echo end-NONCE"
 )
 
 
@@ -29,7 +32,7 @@ def command_line(nonce: str) -> str:
 
 def door(nonce: str) -> str:
     """What reads standard input first: a script runs only where its beginning is there; else `eaten`."""
-    return _DOOR.format(nonce=nonce)
+    return _DOOR.replace("NONCE", nonce)
 
 
 def last_line(nonce: str) -> str:

@@ -47,7 +47,12 @@ class ForwardStatus(TypedDict):
 
 
 class JupyterStatus(TypedDict):
-    """The remote server of a tunnel. `url` has no token; times are ISO 8601 in UTC."""
+    """The remote server of a tunnel. `url` has no token; times are ISO 8601 in UTC.
+
+    `busy` counts those of the `kernels` that are at work; `environment` is the directory of the Python
+    environment, `log` the remote log. With `password`, it wants one, and nothing but its version can be
+    asked; `secure` says that it speaks TLS. None stands for what is not known.
+    """
 
     state: JupyterState
     url: str | None
@@ -58,8 +63,25 @@ class JupyterStatus(TypedDict):
     root_dir: str | None
     origin: Origin | None
     kernels: int | None
+    busy: int | None
     last_activity: str | None
+    environment: str | None
+    log: str | None
+    password: bool
+    secure: bool
     job: None
+
+
+class ServiceStatus(TypedDict):
+    """The remote server of a profile's service table; `url` is None where it has no pages."""
+
+    state: JupyterState
+    url: str | None
+    pid: int | None
+    host: str | None
+    target: str | None
+    origin: Origin | None
+    log: str | None
 
 
 class TunnelStatus(TypedDict):
@@ -83,6 +105,7 @@ class TunnelStatus(TypedDict):
     problem: Problem | None
     forwards: list[ForwardStatus]
     jupyter: JupyterStatus | None
+    service: ServiceStatus | None
 
 
 class DaemonStatus(TypedDict):
@@ -102,3 +125,48 @@ class StatusDocument(TypedDict):
     schema: int
     daemon: DaemonStatus
     tunnels: list[TunnelStatus]
+
+
+class ServerListing(TypedDict):
+    """One Jupyter server that runs for this user on a tunnel's host, as `jtunnel servers` shows it.
+
+    `origin` says who started it; for "jtunnel", `profile` is for whom. `used_by` are the profiles whose
+    records point at it (none: an orphan, if jtunnel started it); `used` says that this one's does.
+    `problem` is why it cannot be used. None stands for what is not known. There is no token in it.
+    """
+
+    pid: int
+    host: str
+    version: str | None
+    environment: str | None
+    target: str | None
+    root_dir: str | None
+    started_at: str | None
+    kernels: int | None
+    busy: int | None
+    last_activity: str | None
+    origin: Literal["jtunnel", "other"]
+    profile: str | None
+    used_by: list[str]
+    used: bool
+    password: bool
+    secure: bool
+    problem: str | None
+
+
+class ElsewhereListing(TypedDict):
+    """A server that a profile has on another node that shares the home; whether it runs is not known here."""
+
+    host: str
+    profile: str
+    pid: int
+    target: str
+
+
+class ServersDocument(TypedDict):
+    """What `jtunnel servers NAME --json` prints."""
+
+    name: str
+    node: str
+    servers: list[ServerListing]
+    elsewhere: list[ElsewhereListing]

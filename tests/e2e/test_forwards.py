@@ -173,6 +173,7 @@ def test_status_has_the_fields_of_the_contract(
         "reconnects": 0,
         "problem": None,
         "jupyter": None,
+        "service": None,
         "forwards": [
             {
                 "name": str(port),

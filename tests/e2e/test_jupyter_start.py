@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 
 import psutil
@@ -17,7 +15,7 @@ from tests.support.accounts import Account, current_account
 from tests.support.client import Jtunnel
 from tests.support.home import SYSTEM_PATH, Home
 from tests.support.keys import Key
-from tests.support.laptop import ALIAS, NAME, UP_TIMEOUT_S, Laptop, prepared, remote_account
+from tests.support.laptop import NAME, Laptop, prepared, remote_account
 from tests.support.sshd import Sshd
 
 
@@ -43,21 +41,6 @@ def begin_busy_kernel(laptop: Laptop) -> psutil.Process:
     with jupyter.kernel(kernel_id) as connection:
         connection.keep_busy()
     return process
-
-
-def check_up_fails(laptop: Laptop, kind: str, code: int, *words: str) -> None:
-    """`up` says one line of these words and exits with `code`; the tunnel is blocked by that kind."""
-    ended = laptop.jtunnel.run("up", NAME, timeout=UP_TIMEOUT_S)
-    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
-    *progress, last = ended.stderr.splitlines()
-    assert all(word in last for word in words), ended.stderr
-    assert all(re.fullmatch(r"jtunnel: gpu: (connecting|looking|starting)\b.*", line) for line in progress), (
-        ended.stderr
-    )
-    tunnel = laptop.tunnel()
-    assert tunnel["problem"] is not None
-    assert (tunnel["state"], tunnel["problem"]["kind"]) == ("blocked", kind)
-    assert tunnel["problem"]["advice"]
 
 
 @pytest.mark.long
@@ -154,8 +137,8 @@ def is_reset(address: tuple[str, int]) -> bool:
 @pytest.mark.long
 def test_a_server_started_by_hand_is_adopted_and_left_alone(laptop: Laptop, lab_account: Account) -> None:
     laptop.configure({"start": "never"})
-    check_up_fails(laptop, "jupyter-missing", 4, "no Jupyter server")
-    pid = start_by_hand(laptop)
+    laptop.up_fails("jupyter-missing", "no Jupyter server")
+    pid = laptop.start_by_hand()
     found = laptop.up()
     assert (found["pid"], found["origin"], found["root_dir"]) == (pid, "adopted", lab_account.home)
     assert found["target"] is not None
@@ -174,19 +157,6 @@ def test_a_server_started_by_hand_is_adopted_and_left_alone(laptop: Laptop, lab_
     assert not processes.is_live(process)
 
 
-def start_by_hand(laptop: Laptop) -> int:
-    """Log in and start a JupyterLab as people do; the answer is its process once it runs."""
-    script = (
-        "nohup jupyter lab --no-browser --allow-root >lab.log 2>&1 </dev/null & echo $!; "
-        "until grep -q 'is running at' lab.log; do sleep 0.1; done"
-    )
-    login = laptop.home.ssh(ALIAS, "cd; exec /bin/sh")
-    started = subprocess.run(
-        login, input=script, env=laptop.home.env, capture_output=True, text=True, check=True, timeout=60
-    )
-    return int(started.stdout)
-
-
 def test_without_jupyter_there_is_one_line_about_it(
     jtunnel: Jtunnel, lab_account: Account, host_key: Key, client_key: Key
 ) -> None:
@@ -194,9 +164,9 @@ def test_without_jupyter_there_is_one_line_about_it(
         pytest.skip("every account of this machine finds a jupyter")
     with Sshd(host_key, lab_account, authorized=[client_key]) as sshd:
         laptop = Laptop(jtunnel, sshd, client_key)
-        check_up_fails(laptop, "jupyter-missing", 4, "no jupyter on", "install JupyterLab there")
+        laptop.up_fails("jupyter-missing", "no jupyter on", "install jupyterlab there")
         # A person may have to do something over there: the next `up` looks again.
-        check_up_fails(laptop, "jupyter-missing", 4, "no jupyter on")
+        laptop.up_fails("jupyter-missing", "no jupyter on")
     assert processes.running_with("HOME", lab_account.home) == []
 
 
@@ -257,7 +227,9 @@ def check_listens_on_loopback(laptop: Laptop) -> int:
 def servers_of(account: Account) -> list[psutil.Process]:
     """The Jupyter servers that run there."""
     running = processes.running_with("HOME", account.home)
-    return [process for process in running if any("ServerApp.root_dir" in word for word in process.cmdline())]
+    return [
+        process for process in running if "ServerApp.root_dir" in " ".join(processes.command_line(process))
+    ]
 
 
 def free_port() -> int:
@@ -270,7 +242,7 @@ def free_port() -> int:
 def test_a_directory_that_is_not_there(laptop: Laptop, lab_account: Account) -> None:
     laptop.configure({"directory": "~/my work"})
     directory = lab_account.path("my work")
-    check_up_fails(laptop, "jupyter-failed", 4, directory, "does not exist")
+    laptop.up_fails("jupyter-failed", directory, "does not exist")
     assert servers_of(lab_account) == []
     lab_account.write("my work/notes.txt", "")
     assert laptop.up()["root_dir"] == directory
@@ -289,7 +261,7 @@ def test_root_has_to_be_allowed(jtunnel: Jtunnel, host_key: Key, client_key: Key
             Sshd(host_key, account, authorized=[client_key], env=environ) as sshd,
         ):
             laptop = Laptop(jtunnel, sshd, client_key)
-            check_up_fails(laptop, "jupyter-failed", 4, "root", "allow_root = true")
+            laptop.up_fails("jupyter-failed", "root", "allow_root = true")
             assert servers_of(account) == []
             laptop.configure({"allow_root": True})
             assert laptop.up()["root_dir"] == home.path

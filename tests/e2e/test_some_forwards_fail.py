@@ -101,4 +101,4 @@ def test_patterns_and_tags(jtunnel: Jtunnel, box: Sshd) -> None:
     assert "gpu1, gpu2, db" in ended.stderr
     ended = jtunnel.run("url", "gpu*")
     assert (ended.returncode, ended.stderr) == (2, "jtunnel: url takes one tunnel; name one: gpu1, gpu2\n")
-    assert "gpu2 has no Jupyter server" in jtunnel.run("url", "*2").stderr
+    assert "gpu2 has no remote server" in jtunnel.run("url", "*2").stderr

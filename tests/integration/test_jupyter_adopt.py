@@ -16,9 +16,11 @@ from jtunnel.address import TcpAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
 from jtunnel.jupyter.find import find
-from jtunnel.jupyter.probe import is_still_there, probe
-from jtunnel.jupyter.server import ElsewhereError, Server
+from jtunnel.jupyter.jupyter import Jupyter
+from jtunnel.jupyter.listing import list_servers
+from jtunnel.jupyter.probe import probe
 from jtunnel.jupyter.stop import busy_kernels, stop
+from jtunnel.service.server import ElsewhereError, Server
 from tests.support.local_remote import RemoteHome, new_home, new_key, run
 
 OPTIONS = JupyterOptions(allow_root=True)
@@ -110,6 +112,18 @@ def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
             assert (answer.kernels is None) == (name == "password")
         assert found["password"].asks_password_only
         assert await busy_kernels(remote, found["password"]) == 0
+        before, after = [await list_servers(remote, OPTIONS, f"{key}-token") for _ in range(2)]
+        # Asking is no use of theirs; starts are told to the second.
+        assert [each["last_activity"] for each in before["servers"]] == [
+            each["last_activity"] for each in after["servers"]
+        ]
+        listed = {each["pid"]: each for each in before["servers"]}
+        for name, server in found.items():
+            each = listed[server.pid]
+            assert (each["version"], each["problem"], each["origin"]) == (server.version, None, "other")
+            assert each["environment"] == server.environment != ""
+            assert (each["password"], each["kernels"] is None) == (name == "password", name == "password")
+            assert (each["used_by"], each["used"]) == ([f"{key}-{name}"], name == "token")
 
         # None is in the home directory: the newest, and that one for good once it is chosen.
         newest = max(found.values(), key=lambda server: int(server.started.partition("@")[0]))
@@ -123,7 +137,7 @@ def test_servers_started_by_hand_are_adopted(by_hand: ByHand, key: str) -> None:
 
         for name, server in found.items():
             await stop(remote, server, f"{key}-{name}")
-        assert not await is_still_there(remote, newest, timeout_s=10)
+        assert not await Jupyter(OPTIONS, key).is_still_there(remote, newest, timeout_s=10)
         assert [process.wait(5) for process in started] == [0, 0, 0]
         with pytest.raises(ServerError, match="no Jupyter server to adopt") as caught:
             await find(remote, replace(OPTIONS, start="never"), key)
@@ -191,7 +205,7 @@ def test_no_token_for_another_users_port(home: RemoteHome, key: str) -> None:
             with pytest.raises(ServerError):
                 await busy_kernels(remote, server)
             assert remote.opened == []
-            assert not await is_still_there(remote, server, timeout_s=10)
+            assert not await Jupyter(OPTIONS, key).is_still_there(remote, server, timeout_s=10)
 
         run(main())
     finally:
@@ -199,12 +213,3 @@ def test_no_token_for_another_users_port(home: RemoteHome, key: str) -> None:
         said = impostor.communicate()[1]
     # Not a word, but for the question that holds no secret.
     assert said in ("", "/api None\n")
-
-
-def test_tls_is_named_and_not_adopted(home: RemoteHome, key: str) -> None:
-    members = {"base_url": "/", "port": 9999, "token": "", "secure": True, "root_dir": home.path}
-    home.write(f".local/share/jupyter/runtime/jpserver-{os.getpid()}.json", json.dumps(members))
-    with pytest.raises(ServerError, match="TLS") as caught:
-        run(find(home.connect(), replace(OPTIONS, start="never"), key))
-    assert caught.value.kind == "jupyter-missing"
-    assert run(find(home.connect(), OPTIONS, key)) is None

@@ -11,11 +11,11 @@ import pytest
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
 from jtunnel.jupyter.find import find
-from jtunnel.jupyter.probe import is_still_there, probe
-from jtunnel.jupyter.search import ANY_WISH, Wish, search
-from jtunnel.jupyter.server import ElsewhereError, Server
-from jtunnel.jupyter.start import start
+from jtunnel.jupyter.jupyter import Jupyter
+from jtunnel.jupyter.probe import probe
 from jtunnel.jupyter.stop import busy_kernels, stop
+from jtunnel.service.search import ANY_WISH, Wish, search
+from jtunnel.service.server import ElsewhereError, Server
 from jtunnel.tunnel.server import ServerLife
 from tests.support import processes
 from tests.support.local_remote import LocalRemote, RemoteHome, new_home, new_key, run
@@ -63,7 +63,7 @@ def log_in(home: RemoteHome) -> Nodes:
 def servers(home: RemoteHome) -> set[int]:
     """The processes of the Jupyter servers that run in that home."""
     running = processes.running_with("HOME", home.path)
-    return {process.pid for process in running if any("root_dir" in word for word in process.cmdline())}
+    return {process.pid for process in running if "root_dir" in " ".join(processes.command_line(process))}
 
 
 async def refused_on(remote: LocalRemote, key: str, wish: Wish | None = None) -> ElsewhereError:
@@ -72,7 +72,7 @@ async def refused_on(remote: LocalRemote, key: str, wish: Wish | None = None) ->
     with pytest.raises(ElsewhereError) as found:
         await find(remote, OPTIONS, key, *wishes)
     with pytest.raises(ElsewhereError) as started:
-        await start(remote, OPTIONS, key, None, *wishes)
+        await Jupyter(OPTIONS, key).start(remote, None, *wishes)
     assert found.value.problem == started.value.problem
     return found.value
 
@@ -85,7 +85,7 @@ def test_each_node_keeps_its_server(home: RemoteHome, key: str, log_in: Nodes) -
     """
 
     async def main() -> None:
-        first = await start(log_in("ln03"), OPTIONS, key)
+        first = await Jupyter(OPTIONS, key).start(log_in("ln03"))
         assert (first.host, first.names) == ("ln03", ("10.1.0.3",))
         ln02 = log_in("ln02")
         error = await refused_on(ln02, key)
@@ -100,8 +100,8 @@ def test_each_node_keeps_its_server(home: RemoteHome, key: str, log_in: Nodes) -
         assert ln02.opened == []
         assert servers(home) == {first.pid}
 
-        assert not await is_still_there(ln02, first, timeout_s=10)
-        second = await start(ln02, OPTIONS, key, None, Wish(here=True))
+        assert not await Jupyter(OPTIONS, key).is_still_there(ln02, first, timeout_s=10)
+        second = await Jupyter(OPTIONS, key).start(ln02, None, Wish(here=True))
         assert (second.host, second.token) == ("ln02", first.token)
         assert servers(home) == {first.pid, second.pid}
         assert await find(log_in("ln03"), OPTIONS, key) == first
@@ -134,7 +134,7 @@ def test_a_tunnel_on_another_node(home: RemoteHome, key: str, log_in: Nodes) -> 
         return life.current
 
     async def main(away: RemoteHome) -> None:
-        life = ServerLife(key, replace(OPTIONS, listen="tcp"), "box")
+        life = ServerLife(key, Jupyter(replace(OPTIONS, listen="tcp"), key), "box")
         first = await bring_up(life, log_in("ln03"))
         steps.clear()
         home.env["HOME"] = away.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shlex
@@ -17,13 +18,14 @@ import pytest
 
 from jtunnel.address import TcpAddress
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.record import Record, record_tail, record_text
-from jtunnel.jupyter.script import Report, compose, read_report
-from jtunnel.jupyter.server import Server
-from jtunnel.jupyter.start import _RESET
-from jtunnel.jupyter.survey import Survey, read_survey
+from jtunnel.jupyter.seen import see
 from jtunnel.remote import CommandResult
 from jtunnel.remote_shell import PREAMBLE, door
+from jtunnel.service.launch import RESET
+from jtunnel.service.record import Record, record_tail, record_text
+from jtunnel.service.script import Kind, Report, compose, read_report
+from jtunnel.service.server import Server
+from jtunnel.service.survey import Survey, read_survey
 from tests.support import processes
 from tests.support.local_remote import RemoteHome, new_home, new_key
 from tests.support.programs import find_program
@@ -53,9 +55,10 @@ def key() -> str:
 def run(shell: list[str], home: RemoteHome, name: str, key: str, **variables: str | int) -> Report:
     """Run a script by a shell on standard input, as sshd would."""
     nonce = secrets.token_hex(8)
+    kind: Kind = "jupyter" if name in ("find", "prepare") else "service"
     done = subprocess.run(
         [*shell, "-s"],
-        input=compose(name, nonce, {"key": key, **variables}),
+        input=compose(name, nonce, {"key": key, **variables}, kind),
         env=home.env,
         cwd=home.path,
         capture_output=True,
@@ -72,7 +75,7 @@ def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variabl
         "arguments": shlex.join([program, "it's an $argument"]),
         "environment_name": "none.env",
         "interpreter": find_program("python3"),
-        "reset": _RESET,
+        "reset": RESET,
         "root": home.path,
         "token": "0123456789abcdef",
         "token_name": "JUPYTER_TOKEN_FILE",
@@ -86,7 +89,15 @@ def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variabl
 def stop(shell: list[str], home: RemoteHome, key: str, report: Report, **variables: str) -> Report:
     """End what was launched."""
     pid, started = (report.one("launched") or "").split(" ")
-    values = {"pid": pid, "started": started, "host": NODE, "sock": "", "grace": "0", "group": ""}
+    values = {
+        "pid": pid,
+        "started": started,
+        "host": NODE,
+        "sock": "",
+        "grace": "0",
+        "group": "",
+        "needle": "",
+    }
     return run(shell, home, "stop", key, **{**values, **variables})
 
 
@@ -119,6 +130,7 @@ def test_a_life(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> N
     assert (survey.record.server.pid, survey.record.server.started) == (int(pid), started)
     assert survey.processes[int(pid)] == (started, os.getuid())
     assert survey.token == "0123456789abcdef"
+    wait_for(lambda: process.name() == "sleep")
     assert os.getsid(process.pid) == process.pid
 
     token_file = os.path.join(home.path, f".local/share/jtunnel/{key}.token")
@@ -347,7 +359,9 @@ def test_runtime_files_of_living_processes_only(shell: list[str], home: RemoteHo
     home.write(f"{directory}/nbserver-{os.getppid()}.json", '{"base_url": "/", "por')
     home.write(f"{directory}/jpserver-x; touch y.json", members % 3)
     files = read_survey(run(shell, home, "find", key, root="~", pid="")).runtime_files
-    assert [(file.pid, file.port, file.root_dir) for file in files] == [(os.getpid(), 2, "/x y")]
+    # The machine may run others.
+    ours = [file for file in files if file.path.startswith(home.path)]
+    assert [(file.pid, file.port, file.root_dir) for file in ours] == [(os.getpid(), 2, "/x y")]
     assert os.path.exists(stale)
 
 
@@ -360,7 +374,7 @@ def test_runtime_directories(home: RemoteHome, key: str, name: str) -> None:
     relative = os.path.join("somewhere else", below.get(name, "jupyter"), f"jpserver-{os.getpid()}.json")
     home.write(relative, '{"base_url": "/", "port": 2}')
     files = read_survey(run([find_program("dash")], home, "find", key, root="~", pid="")).runtime_files
-    assert [file.port for file in files] == [2]
+    assert [file.port for file in files if file.pid == os.getpid()] == [2]
 
 
 def test_the_environment_cannot_disturb(shell: list[str], home: RemoteHome, key: str, sleeper: str) -> None:
@@ -369,7 +383,9 @@ def test_the_environment_cannot_disturb(shell: list[str], home: RemoteHome, key:
     home.env |= {"JUPYTER_TOKEN": "theirs", "proc": "/x", "run": "/x", "environment": "/x"}
     report = launch(shell, home, key, sleeper)
     pid, _ = (report.one("launched") or "").split(" ")
-    environment = psutil.Process(int(pid)).environ()
+    process = psutil.Process(int(pid))
+    wait_for(lambda: process.name() == "sleep")
+    environment = process.environ()
     assert "JUPYTER_TOKEN" not in environment
     assert "0123456789abcdef" not in environment.values()
     stop(shell, home, key, report)
@@ -422,8 +438,6 @@ def test_a_failed_launch_leaves_no_environment(
 ) -> None:
     home.write(".profile", f"PATH={shlex.quote(os.path.dirname(sleeper))}:$PATH\nexport PATH\n")
     prepare(shell, home, key)
-    state = os.path.join(home.path, ".local/share/jtunnel")
-    os.rename(state, f"{state}.away")
     home.write(".local/share/jtunnel", "in the way")
     assert launch(shell, home, key, sleeper, environment_name=f"{key}.env").one("failed") is not None
     assert not os.path.exists(f"/tmp/jtunnel-{os.getuid()}/{key}.env")
@@ -455,3 +469,16 @@ def test_a_script_runs_only_if_its_beginning_is_there(
             read_report(result, "n")
     assert done.stderr == ""
     assert os.path.exists(f"{home.path}/.local/share/jtunnel/no-sockets@{NODE}") is runs
+
+
+def test_a_socket_known_by_a_relative_path(home: RemoteHome, key: str) -> None:
+    """As `--ServerApp.sock=x.sock` leaves it: where that is, is not known, and said so."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        directory = os.open(home.path, os.O_DIRECTORY)
+        listener.bind(f"/proc/self/fd/{directory}/x.sock")
+        os.close(directory)
+        members = {"base_url": "/", "port": 0, "sock": "x.sock", "token": "", "root_dir": "/"}
+        home.write(f".local/share/jupyter/runtime/jpserver-{os.getpid()}.json", json.dumps(members))
+        survey = read_survey(run([find_program("dash")], home, "find", key, root="~", pid=""))
+    (found,) = [each for each in see(survey, key) if each.pid == os.getpid()]
+    assert "relative path, x.sock" in found.problem

@@ -15,12 +15,12 @@ from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ChannelError
 from jtunnel.forward.listener import Listener
 from jtunnel.jupyter.find import find
-from jtunnel.jupyter.http import request
-from jtunnel.jupyter.log import read_log
-from jtunnel.jupyter.probe import is_still_there, probe
-from jtunnel.jupyter.server import ElsewhereError, NobodyListensError, Server, StrangerError
-from jtunnel.jupyter.start import start
+from jtunnel.jupyter.jupyter import Jupyter
+from jtunnel.jupyter.probe import probe
 from jtunnel.jupyter.stop import busy_kernels, stop
+from jtunnel.service.http import request
+from jtunnel.service.log import read_log
+from jtunnel.service.server import ElsewhereError, NobodyListensError, Server, StrangerError
 from jtunnel.tunnel.server import ServerLife
 from tests.support import processes
 from tests.support.local_remote import HOSTILE_CONFIG, LocalRemote, RemoteHome, new_home, new_key, run
@@ -52,7 +52,7 @@ def begin(home: RemoteHome, key: str) -> Running:
 
     async def main() -> list[Server]:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(start(home.connect(), OPTIONS, key)) for _ in range(2)]
+            tasks = [group.create_task(Jupyter(OPTIONS, key).start(home.connect())) for _ in range(2)]
         return [task.result() for task in tasks]
 
     return Running(home, key, run(main()))
@@ -104,7 +104,7 @@ def test_found_again(running: Running) -> None:
         assert await find(remote, replace(OPTIONS, start="never"), running.key) == running.server
         # For another profile it is one to adopt: by its directory, or as any.
         adopted = await find(remote, replace(OPTIONS, directory="~"), f"{running.key}-other")
-        assert adopted == replace(running.server, origin="adopted", log=None)
+        assert adopted == replace(running.server, origin="adopted")
         assert await find(remote, replace(OPTIONS, directory="/usr"), f"{running.key}-third") is None
         assert await find(remote, replace(OPTIONS, remote_port=8888), running.key) is None
 
@@ -137,7 +137,7 @@ def test_it_is_still_there_by_one_command_and_one_question(running: Running) -> 
 
     async def main() -> None:
         remote = running.home.connect()
-        assert await is_still_there(remote, server, timeout_s=10)
+        assert await Jupyter(OPTIONS, running.key).is_still_there(remote, server, timeout_s=10)
         assert (remote.commands, remote.opened) == (1, [server.target])
         for other in (
             replace(server, host="gpu02"),
@@ -145,11 +145,13 @@ def test_it_is_still_there_by_one_command_and_one_question(running: Running) -> 
             replace(server, pid=os.getpid()),
             replace(server, target=UnixAddress(f"{server.target}.none")),
         ):
-            assert not await is_still_there(remote, other, timeout_s=10)
-        assert not await is_still_there(running.home.connect(no_unix=True), server, timeout_s=10)
+            assert not await Jupyter(OPTIONS, running.key).is_still_there(remote, other, timeout_s=10)
+        assert not await Jupyter(OPTIONS, running.key).is_still_there(
+            running.home.connect(no_unix=True), server, timeout_s=10
+        )
         remote.is_lost = True
         with pytest.raises(ChannelError):
-            await is_still_there(remote, server, timeout_s=10)
+            await Jupyter(OPTIONS, running.key).is_still_there(remote, server, timeout_s=10)
 
     run(main())
 
@@ -160,7 +162,7 @@ def test_a_tunnel_comes_back_without_a_search(running: Running) -> None:
     listener = Listener("jupyter", TcpAddress("", 0), hold_s=1, changed=changes.set, open_timeout_s=1)
 
     async def main() -> None:
-        life = ServerLife(running.key, OPTIONS)
+        life = ServerLife(running.key, Jupyter(OPTIONS, running.key))
         first, second = running.home.connect(), running.home.connect()
         assert await life.bring_up(first, steps.append, changes.set) == running.server.target
         assert life.answer is not None
@@ -211,7 +213,7 @@ def test_the_token_is_nowhere_to_be_seen(running: Running) -> None:
     for process in processes.running_with("HOME", running.home.path):
         assert token not in " ".join(process.cmdline())
         assert token not in process.environ().values()
-    _, text = run(read_log(running.home.connect(), running.key, 10_000))
+    text = run(read_log(running.home.connect(), running.key, 10_000)).text
     assert "running at" in text
     assert token not in running.home.read(f".local/share/jtunnel/{running.key}@{NODE}.log")
     assert token not in running.home.read(f".local/share/jtunnel/{running.key}@{NODE}.json")
@@ -219,10 +221,10 @@ def test_the_token_is_nowhere_to_be_seen(running: Running) -> None:
 
 
 def test_log(running: Running) -> None:
-    path, text = run(read_log(running.home.connect(), running.key, 2))
-    assert path == running.server.log
-    assert len(text.splitlines()) == 2
-    assert run(read_log(running.home.connect(), f"{running.key}-none", 2))[1] == ""
+    part = run(read_log(running.home.connect(), running.key, 2))
+    assert part.path == running.server.log
+    assert len(part.text.splitlines()) == 2
+    assert run(read_log(running.home.connect(), f"{running.key}-none", 2)).text == ""
 
 
 def test_kernels_survive_the_connection_and_end_with_the_server(running: Running) -> None:
@@ -241,7 +243,7 @@ def test_kernels_survive_the_connection_and_end_with_the_server(running: Running
         found = await find(remote, OPTIONS, running.key)
         assert found == running.server
         assert (await probe(remote, found, timeout_s=10)).kernels == 1
-        assert await is_still_there(remote, found, timeout_s=10)
+        assert await Jupyter(OPTIONS, running.key).is_still_there(remote, found, timeout_s=10)
 
     async def end() -> None:
         remote = home.connect()
@@ -249,7 +251,7 @@ def test_kernels_survive_the_connection_and_end_with_the_server(running: Running
             await stop(remote, replace(server, host="gpu02"), running.key)
         await stop(remote, server, running.key)
         assert not processes.is_live(tree[0])
-        assert not await is_still_there(remote, server, timeout_s=10)
+        assert not await Jupyter(OPTIONS, running.key).is_still_there(remote, server, timeout_s=10)
         with pytest.raises(NobodyListensError):
             await probe(remote, server, timeout_s=10)
         assert await find(remote, OPTIONS, running.key) is None

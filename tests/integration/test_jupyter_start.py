@@ -17,8 +17,8 @@ from jtunnel.address import TcpAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ChannelError, ServerError
 from jtunnel.jupyter.find import find
+from jtunnel.jupyter.jupyter import Jupyter
 from jtunnel.jupyter.probe import probe
-from jtunnel.jupyter.start import start
 from jtunnel.jupyter.stop import stop
 from tests.support import processes
 from tests.support.local_remote import HOSTILE_CONFIG, RemoteHome, new_home, new_key, run
@@ -58,7 +58,7 @@ def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, 
 
     async def main() -> None:
         remote = home.connect()
-        first = await start(remote, replace(TCP, directory="~/work"), key)
+        first = await Jupyter(replace(TCP, directory="~/work"), key).start(remote)
         assert isinstance(first.target, TcpAddress)
         assert (first.root_dir, first.path_for_browser) == (os.path.join(home.path, "work"), "/up/lab")
         assert first.token
@@ -68,7 +68,7 @@ def test_tcp_with_a_port_a_directory_and_the_same_token_again(home: RemoteHome, 
         assert {entry.laddr.ip for entry in listening if entry.status == "LISTEN"} == {"127.0.0.1"}
         await stop(remote, first, key)
         port = first.target.port
-        second = await start(remote, replace(TCP, remote_port=port), key)
+        second = await Jupyter(replace(TCP, remote_port=port), key).start(remote)
         assert second.target == first.target
         assert second.token == first.token
         assert second.pid != first.pid
@@ -85,31 +85,40 @@ def test_a_server_that_sshd_cannot_reach_is_started_on_a_port(home: RemoteHome, 
     async def main() -> None:
         remote = home.connect(no_unix=True)
         steps: list[str] = []
-        server = await start(remote, OPTIONS, key, steps.append)
+        server = await Jupyter(OPTIONS, key).start(remote, steps.append)
         assert isinstance(server.target, TcpAddress)
         assert any("does not forward to sockets" in step for step in steps)
-        assert (
-            len([p for p in processes.running_with("HOME", home.path) if "lab" in " ".join(p.cmdline())]) == 1
-        )
+        running = processes.running_with("HOME", home.path)
+        assert len([found for found in running if "lab" in " ".join(processes.command_line(found))]) == 1
         await stop(remote, server, key)
         steps.clear()
-        again = await start(remote, OPTIONS, key, steps.append)
+        again = await Jupyter(OPTIONS, key).start(remote, steps.append)
         assert isinstance(again.target, TcpAddress)
         assert not any("does not forward to sockets" in step for step in steps)
         await stop(remote, again, key)
         with pytest.raises(ServerError, match="does not forward to Unix sockets") as caught:
-            await start(remote, SOCKET, key)
+            await Jupyter(SOCKET, key).start(remote)
         assert caught.value.kind == "forward-refused"
 
     run(main())
     assert not processes.running_with("HOME", home.path)
 
 
+#: What no setting of ours outranks.
+EVERYBODY = """
+from jupyter_server.auth.identity import IdentityProvider
+class Everybody(IdentityProvider):
+    token = ""
+    auth_enabled = False
+c.ServerApp.identity_provider_class = Everybody
+"""
+
+
 @pytest.mark.parametrize(
     ("config", "options", "why"),
     [
         ("", replace(OPTIONS, command="jupyter lab --ServerApp.max_body_size=many"), "max_body_size"),
-        ("c.IdentityProvider.token = ''\n", TCP, "switches authentication off"),
+        (EVERYBODY, TCP, "lets everybody in"),
         ("", replace(OPTIONS, command="/bin/false lab"), "its log is empty"),
     ],
 )
@@ -121,7 +130,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
     async def main() -> None:
         remote = home.connect()
         with pytest.raises(ServerError) as caught:
-            await start(remote, options, key)
+            await Jupyter(options, key).start(remote)
         assert caught.value.kind == "jupyter-failed"
         assert why in caught.value.message
         assert "\n" not in caught.value.message
@@ -138,7 +147,7 @@ def test_a_start_without_a_plan_leaves_no_environment(key: str) -> None:
         home.write("tools/bin/python", "#!/bin/sh\necho version jupyter_server 1.0.0\n", mode=0o755)
         home.write(".profile", "PATH=$HOME/tools/bin:$PATH\nexport PATH\n")
         with pytest.raises(ServerError, match="too old"):
-            run(start(home.connect(), SOCKET, key))
+            run(Jupyter(SOCKET, key).start(home.connect()))
         kept = []
         for path in glob.glob(f"/tmp/jtunnel-{os.getuid()}/*.env*"):
             with contextlib.suppress(FileNotFoundError), open(path, errors="replace") as file:
@@ -149,7 +158,7 @@ def test_a_start_without_a_plan_leaves_no_environment(key: str) -> None:
 @pytest.mark.root
 def test_root_is_refused_unless_asked_for(home: RemoteHome, key: str) -> None:
     with pytest.raises(ServerError, match="root") as caught:
-        run(start(home.connect(), JupyterOptions(), key))
+        run(Jupyter(JupyterOptions(), key).start(home.connect()))
     assert "allow_root" in caught.value.advice
 
 
@@ -161,13 +170,13 @@ def test_a_start_whose_connection_goes_is_joined_by_the_next(home: RemoteHome, k
             lost.is_lost = step.startswith("waiting")
 
         with pytest.raises(ChannelError) as caught:
-            await start(lost, OPTIONS, key, lose)
+            await Jupyter(OPTIONS, key).start(lost, lose)
         assert caught.value.kind == "connection-lost"
         remote = home.connect()
         found = await find(remote, OPTIONS, key)
         assert found is not None
         assert not found.answering
-        joined = await start(remote, replace(OPTIONS, start="never"), key)
+        joined = await Jupyter(replace(OPTIONS, start="never"), key).start(remote)
         assert joined.answering
         assert joined.pid == found.pid
         await stop(remote, joined, key)

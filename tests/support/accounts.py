@@ -92,14 +92,18 @@ def current_account(home: str) -> Account:
 
 
 @contextlib.contextmanager
-def new_account(shell: str = "/bin/bash") -> Iterator[Account]:
-    """A new system user with a password, removed with its processes and files. Needs root."""
+def new_account(shell: str = "/bin/bash", home_suffix: str = "") -> Iterator[Account]:
+    """A new system user with a password, removed with its processes and files. Needs root.
+
+    The home directory's name is the user's, with `home_suffix` after it.
+    """
     name = _PREFIX + secrets.token_hex(4)
     password = secrets.token_hex(12)
     me = psutil.Process()
     with _user_database():
         _remove_abandoned()
-        _run("useradd", "-m", "-s", shell, "-c", f"jtunnel test {me.pid} {me.create_time()}", name)
+        made_for = f"jtunnel test {me.pid} {me.create_time()}"
+        _run("useradd", "-m", "-d", f"/home/{name}{home_suffix}", "-s", shell, "-c", made_for, name)
         try:
             # Without PAM, sshd refuses an account that has no password.
             _run("chpasswd", stdin=f"{name}:{password}\n")

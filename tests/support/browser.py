@@ -100,11 +100,13 @@ class Lab:
 
 
 @contextlib.contextmanager
-def browser_tab() -> Iterator[Lab]:
-    """A tab of a new browser without any history; the browser is ended with it."""
+def browser_tab(*arguments: str) -> Iterator[Lab]:
+    """A tab of a new browser, with these arguments and without any history, which is ended with it."""
     program = find_program("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS, chromium_sandbox=False)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[*_ARGUMENTS, *arguments], chromium_sandbox=False
+        )
         lab = Lab(browser.new_page(viewport={"width": 1280, "height": 800}))
         try:
             yield lab

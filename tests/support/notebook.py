@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -21,7 +22,10 @@ RUN_TIMEOUT_S = 30.0
 
 
 class Jupyter:
-    """The server at an address with a token in it, as `jtunnel url` prints one."""
+    """The server at an address as `jtunnel url` prints one, with a token in it or without.
+
+    A server's certificate is taken as it is: `certificate` tells which one it has.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url.strip())
@@ -29,7 +33,12 @@ class Jupyter:
         assert parts.port is not None
         self.host = parts.hostname
         self.port = parts.port
-        self.token = parse_qs(parts.query)["token"][0]
+        self.token = parse_qs(parts.query).get("token", [""])[0]
+        self._tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context()
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
 
     def ask(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Any:
         """The answer's JSON; AssertionError for a status that is no success, OSError without an answer."""
@@ -40,6 +49,10 @@ class Jupyter:
     def status_code(self, path: str, *, token: str | None = None) -> int:
         """Only the HTTP status that a GET is answered with."""
         return self._exchange("GET", path, None, self.token if token is None else token)[0]
+
+    def certificate(self) -> str:
+        """The certificate that the server shows, as PEM."""
+        return ssl.get_server_certificate((self.host, self.port), timeout=ANSWER_TIMEOUT_S)
 
     def begin_kernel(self) -> str:
         """Start a Python kernel; the answer is its id."""
@@ -58,11 +71,12 @@ class Jupyter:
         """A connection to a kernel, with a session of its own."""
         session = secrets.token_hex(8)
         with websockets.sync.client.connect(
-            f"ws://{self.host}:{self.port}/api/kernels/{kernel_id}/channels?session_id={session}",
+            f"{'wss' if self._tls else 'ws'}://{self.host}:{self.port}/api/kernels/{kernel_id}/channels?session_id={session}",
             additional_headers={"Authorization": f"token {self.token}"},
             open_timeout=ANSWER_TIMEOUT_S,
             close_timeout=ANSWER_TIMEOUT_S,
             proxy=None,
+            ssl=self._tls,
         ) as channel:
             yield Kernel(channel, session)
 
@@ -72,7 +86,13 @@ class Jupyter:
             return kernel.run(code)
 
     def _exchange(self, method: str, path: str, body: object, token: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_TIMEOUT_S)
+        connection: http.client.HTTPConnection
+        if self._tls is None:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_TIMEOUT_S)
+        else:
+            connection = http.client.HTTPSConnection(
+                self.host, self.port, timeout=ANSWER_TIMEOUT_S, context=self._tls
+            )
         with contextlib.closing(connection):
             content = None if body is None else json.dumps(body)
             connection.request(method, path, content, {"Authorization": f"token {token}"} if token else {})

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from jtunnel import wire
 from jtunnel.errors import JTunnelError
-from jtunnel.status import ForwardStatus, JupyterStatus, Problem, StatusDocument, TunnelStatus
+from jtunnel.status import ForwardStatus, JupyterStatus, Problem, ServiceStatus, StatusDocument, TunnelStatus
 
 WAIT_S = 20.0
 
@@ -191,6 +191,7 @@ def tunnel(name: str = "gpu", state: str = "up", **changes: Any) -> TunnelStatus
         "problem": None,
         "forwards": [],
         "jupyter": jupyter(),
+        "service": None,
     }
     assert changes.keys() <= status.keys()
     return status | changes  # type: ignore[return-value]
@@ -208,8 +209,28 @@ def jupyter(state: str = "ready", **changes: Any) -> JupyterStatus:
         "root_dir": "/home/me",
         "origin": "started",
         "kernels": 0,
+        "busy": 0,
         "last_activity": None,
+        "environment": None,
+        "log": None,
+        "password": False,
+        "secure": False,
         "job": None,
+    }
+    assert changes.keys() <= status.keys()
+    return status | changes  # type: ignore[return-value]
+
+
+def service(state: str = "ready", **changes: Any) -> ServiceStatus:
+    """Another server at port 8080."""
+    status: dict[str, Any] = {
+        "state": state,
+        "url": "http://localhost:8080/",
+        "pid": 321,
+        "host": "gpu.example",
+        "target": "127.0.0.1:8080",
+        "origin": "started",
+        "log": None,
     }
     assert changes.keys() <= status.keys()
     return status | changes  # type: ignore[return-value]

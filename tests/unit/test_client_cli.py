@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from jtunnel import __version__, wire
+from jtunnel.client.argument_kinds import BARS
 from jtunnel.client.arguments import overview, parse
 from jtunnel.client.cli import ELSEWHERE, main
-from jtunnel.client.table import BARS, COMMANDS, GROUPS, HIDDEN
+from jtunnel.client.table import COMMANDS, GROUPS, HIDDEN
 from jtunnel.client.views import bars
 from jtunnel.errors import ControlError
 from tests.support.scripted_daemon import ScriptedDaemon, Talk, document, tunnel

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from jtunnel.client.logs import LineFilter, LogFile, fresh_lines
+from jtunnel import wire
+from jtunnel.client.logs import LineFilter, LogFile
+from jtunnel.client.remote_log import fresh_lines
 from jtunnel.errors import ConfigError, ControlError
 from tests.support.pseudo_terminal import WAIT_S
 from tests.support.scripted_daemon import ScriptedDaemon, Talk, document
@@ -184,6 +186,52 @@ def test_remote_follows_what_is_new(client: Client) -> None:
     with ScriptedDaemon(client.runtime_dir, {"remote_log": remote_log}):
         done = client.run("logs", "gpu", "--remote", "-f")
     assert (done.returncode, done.stdout.splitlines()) == (3, ["one", "two", "three"])
+
+
+def scripted(answers: list[dict[str, Any] | ControlError]) -> Callable[[Talk, dict[str, Any]], None]:
+    """A daemon's `remote_log`: these answers, then it is gone."""
+    left = iter(answers)
+
+    def remote_log(talk: Talk, params: dict[str, Any]) -> None:
+        answer = next(left, None)
+        if answer is None:
+            talk.hang_up()
+        elif isinstance(answer, ControlError):
+            talk.fail(wire.PROBLEM, answer.message, answer.problem)
+        else:
+            talk.reply({"path": "/x.log", "anew": False} | answer)
+
+    return remote_log
+
+
+def test_remote_follows_by_position_and_through_an_outage(client: Client) -> None:
+    much = "x" * 200_000
+    answers: list[dict[str, Any] | ControlError] = [
+        {"text": f"one\n{much}\nunfini", "position": "7.4.a"},
+        ControlError("not-up", "gpu is retrying: no route to gpu-box"),
+        {"text": f"unfinished\n{much}\n", "position": "7.15.a"},
+        {"text": f"first\n{much}\n", "position": "8.6.b", "anew": True},
+    ]
+    with ScriptedDaemon(client.runtime_dir, {"remote_log": scripted(answers)}) as daemon:
+        done = client.run("logs", "gpu", "--remote", "-f", "--lines", "2")
+        asked = [params.get("position") for _, params in daemon.calls]
+    assert asked == [None, "7.4.a", "7.4.a", "7.15.a", "8.6.b"]
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == ["one", much, "unfinished", much, "first", much]
+    assert done.stderr.splitlines()[:3] == [
+        "jtunnel: gpu is retrying: no route to gpu-box; waiting for it to come back (Ctrl-C ends this)",
+        "jtunnel: gpu is back",
+        "jtunnel: the log of a new server begins: /x.log",
+    ]
+
+
+def test_remote_log_that_nobody_knows(client: Client) -> None:
+    answer = {"path": "", "text": "", "position": "0.0.00000000", "anew": False}
+    with ScriptedDaemon(client.runtime_dir, {"remote_log": answer}):
+        for words in (["--remote"], ["--remote", "-f"]):
+            done = client.run("logs", "gpu", *words)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith("jtunnel: the log of gpu's server is not known: ")
 
 
 def test_remote_needs_a_name_and_a_connection(client: Client) -> None:

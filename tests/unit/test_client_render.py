@@ -134,12 +134,10 @@ def test_facts_of_a_tunnel() -> None:
         via=["bastion"],
         latency_ms=12.3,
         reconnects=1,
-        jupyter=jupyter(kernels=2),
         forwards=[forward("jupyter", bytes_in=12_000), forward(bytes_in=345, bytes_out=1)],
     )
     assert render.facts(status) == (
-        "me@gpu.example:2222 via bastion, round trip 12 ms, Jupyter in /home/me, 2 kernels, "
-        "reconnected 1 time, 12 kB in, 1 B out"
+        "me@gpu.example:2222 via bastion, round trip 12 ms, reconnected 1 time, 12 kB in, 1 B out"
     )
     assert render.facts(tunnel(state="down")) == ""
     assert render.facts(tunnel(state="retrying", host=None, user=None, jupyter=None)) == "gpu-box"

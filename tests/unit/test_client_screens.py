@@ -143,7 +143,30 @@ def shown(*tunnels: TunnelStatus, config_problem: Problem | None = None) -> Stat
 
 def one() -> StatusDocument:
     """What most people have."""
-    return shown(tunnel(since=moment(hours=2.5), latency_ms=12.3, forwards=[forward("jupyter")]))
+    server = jupyter(
+        kernels=3,
+        busy=1,
+        last_activity=moment(minutes=5.5),
+        environment="/opt/conda/envs/torch",
+        log="/home/me/.local/share/jtunnel/gpu@gpu.example.log",
+    )
+    return shown(
+        tunnel(since=moment(hours=2.5), latency_ms=12.3, jupyter=server, forwards=[forward("jupyter")])
+    )
+
+
+def password() -> StatusDocument:
+    """A server as old posts have people set it up."""
+    server = jupyter(
+        url="https://localhost:8888/tree",
+        version="6.5.7",
+        origin="adopted",
+        kernels=None,
+        busy=None,
+        password=True,
+        secure=True,
+    )
+    return shown(tunnel(since=moment(hours=2.5), jupyter=server, forwards=[forward("jupyter")]))
 
 
 def many() -> StatusDocument:
@@ -191,7 +214,8 @@ def daemon(client: Client, answer: StatusDocument) -> ScriptedDaemon:
     ("name", "answer", "columns", "rows", "words"),
     [
         ("status-one", one, 80, 6, []),
-        ("status-one-narrow", one, 40, 8, []),
+        ("status-one-narrow", one, 40, 10, []),
+        ("status-password", password, 80, 8, []),
         ("status-alone", database, 80, 8, ["database"]),
         ("status-narrow", mixed, 40, 40, []),
         ("status", mixed, 80, 24, []),

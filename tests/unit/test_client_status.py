@@ -152,7 +152,7 @@ def test_another_config_than_the_daemons_is_said(client: Client) -> None:
 
 def test_reader_that_leaves_early(client: Client) -> None:
     # Much more than a pipe holds, so that the client is still writing when its reader is gone.
-    tunnels = [tunnel(f"t{number}") for number in range(2000)]
+    tunnels = [tunnel(f"t{number}") for number in range(1000)]
     with ScriptedDaemon(client.runtime_dir, {"status": document(*tunnels)}):
         process = client.start("status")
         assert process.stdout is not None

@@ -163,7 +163,8 @@ def test_one_tunnel_is_a_few_lines() -> None:
     )
     assert view.status_lines(document(status), NOW_S, width=100) == [
         f"gpu  up  3 min  {URL}  1 waits",
-        "  me@gpu.example, round trip 12 ms, Jupyter in /home/me, 0 kernels",
+        "  me@gpu.example, round trip 12 ms",
+        "  Jupyter 2.21.1 on gpu.example (pid 123), in /home/me, 0 kernels",
         "  6006   local    127.0.0.1:6006 → localhost:6006  2 open, 1 waits",
         "  socks  dynamic  127.0.0.1:1080 (SOCKS)",
         "  back   remote   127.0.0.1:back → localhost:back  temporary",
@@ -174,10 +175,11 @@ def test_one_tunnel_is_a_few_lines() -> None:
 
 def test_one_tunnel_in_a_narrow_terminal_keeps_its_address() -> None:
     status = tunnel(forwards=[forward("jupyter", held=4)])
-    assert view.status_lines(document(status), NOW_S, width=32)[:3] == [
+    assert view.status_lines(document(status), NOW_S, width=32)[:4] == [
         "gpu  up  3 min  4 wait",
         f"  {URL}",
-        "  me@gpu.example, Jupyter in",
+        "  me@gpu.example",
+        "  Jupyter 2.21.1 on gpu.example",
     ]
 
 

@@ -103,7 +103,7 @@ def script(client: Client, shell: str) -> str:
     return done.stdout
 
 
-def in_shell(client: Client, shell: str, before: str = "", after: str = "") -> Screen:
+def in_shell(client: Client, shell: str, before: str = "", after: str = "", columns: int = 80) -> Screen:
     """The shell in a terminal, in the client's home, with completion as the help texts install it."""
     program = find_program(shell)
     if shell == "bash":
@@ -121,7 +121,7 @@ def in_shell(client: Client, shell: str, before: str = "", after: str = "") -> S
         prompt = "function fish_prompt; echo '$ '; end\n"
         write(client, ".config/fish/config.fish", f"set -g fish_greeting\n{prompt}cd ~\n")
         command = [program, "-i"]
-    screen = Screen(command, client.environ)
+    screen = Screen(command, client.environ, columns=columns)
     screen.wait_for("$ ")
     return screen
 
@@ -160,7 +160,7 @@ def test_bash_offers_what_fits(client: Client, daemon: ScriptedDaemon) -> None:
 
 
 def test_bash_offers_all_options(client: Client, daemon: ScriptedDaemon) -> None:
-    with in_shell(client, "bash") as screen:
+    with in_shell(client, "bash", columns=240) as screen:
         for command in COMMANDS:
             assert offered_by_bash(screen, f"jtunnel {command} --") == long_options(command), command
         assert offered_by_bash(screen, "jtunnel up --all --") == long_options("up") - {"--all"}

@@ -36,7 +36,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "ssh": WORDS,
     # Profiles are values that the user's words were turned into: words themselves.
     "forward": WORDS | {"config.profile"},
-    "jupyter": WORDS | {"config.profile"},
+    "service": WORDS | {"config.profile"},
+    "jupyter": WORDS | {"config.profile", "service"},
     "machine": frozenset({"changes"}),
     "link": WORDS | {"ssh", "machine"},
     "tunnel": WORDS
@@ -44,6 +45,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "link",
         "forward",
         "jupyter",
+        "service",
         "machine",
         "config.profile",
         "ssh.connection",
@@ -51,7 +53,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "ssh.prompts",
     },
     "telling": WORDS | {"tunnel.transition", "tunnel.story", "tunnel.report", "machine", "config.profile"},
-    "daemon": WORDS | {"telling", "tunnel", "link", "forward", "jupyter", "machine", "config", "ssh"},
+    "daemon": WORDS
+    | {"telling", "tunnel", "link", "forward", "jupyter", "service", "machine", "config", "ssh"},
 }
 #: What is imported when called: another program in the same shell, and what writes the config.
 EXCEPTIONS = {
@@ -61,7 +64,7 @@ EXCEPTIONS = {
     ("client.forwards", "commands.keep"),
 }
 #: Libraries with one door → who may import them, besides `commands`.
-DOORS = {"asyncssh": {"ssh"}, "pydantic": {"config"}, "uvloop": {"daemon"}}
+DOORS = {"asyncssh": {"ssh"}, "cryptography": {"jupyter"}, "pydantic": {"config"}, "uvloop": {"daemon"}}
 HEAVY = {"asyncio", "asyncssh", "pydantic", "ssl", "uvloop", "psutil"}
 #: What `status` does without besides, since starting is most of its time.
 SLOW = {

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from jtunnel.address import TcpAddress
 from jtunnel.config.profile import JupyterOptions
-from jtunnel.jupyter.find import completed, order_files
-from jtunnel.jupyter.record import Record, RuntimeFile
-from jtunnel.jupyter.search import server_elsewhere, usable_record
-from jtunnel.jupyter.server import ElsewhereError, Server
-from jtunnel.jupyter.survey import Survey
+from jtunnel.jupyter.choice import choose
+from jtunnel.jupyter.introduction import completed
+from jtunnel.jupyter.seen import see
+from jtunnel.service.record import Record, RuntimeFile
+from jtunnel.service.search import server_elsewhere, usable_record
+from jtunnel.service.server import ElsewhereError, Server
+from jtunnel.service.survey import Survey
 
 
 def file(pid: int, root_dir: str, port: int = 8888) -> RuntimeFile:
@@ -46,7 +48,7 @@ SURVEY = Survey(
     uid=1000,
     log="",
     processes={50: ("50@boot", 1000)},
-    listeners={},
+    listeners={("127.0.0.1", 8888): 1000, ("127.0.0.1", 7777): 1000},
     sockets={},
     runtime_files=(
         file(9, "/data"),
@@ -62,7 +64,7 @@ SURVEY = Survey(
 
 
 def chosen(options: JupyterOptions) -> list[int]:
-    return [found.pid for found in order_files(SURVEY, options)]
+    return [found.pid for found in choose(see(SURVEY, "torch"), SURVEY, options, "torch").candidates]
 
 
 def test_home_first_then_the_newest() -> None:

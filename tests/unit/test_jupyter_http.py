@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from jtunnel.address import TcpAddress
 from jtunnel.errors import ChannelError
-from jtunnel.jupyter.http import MAX_ANSWER, Response, parse, request
-from jtunnel.jupyter.server import NoAnswerError, NobodyListensError, StrangerError
+from jtunnel.service.http import MAX_ANSWER, Response, parse, presented, request
+from jtunnel.service.server import NoAnswerError, NobodyListensError, StrangerError
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.local_remote import LocalRemote
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -21,8 +23,8 @@ ANYWHERE = TcpAddress("127.0.0.1", 1)
 
 
 @contextlib.asynccontextmanager
-async def listening(peer: Peer) -> AsyncIterator[TcpAddress]:
-    """A server on a free port whose every connection `peer` serves."""
+async def listening(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterator[TcpAddress]:
+    """A server on a free port whose every connection `peer` serves, after the handshake with `tls`."""
 
     tasks = set()
 
@@ -35,19 +37,27 @@ async def listening(peer: Peer) -> AsyncIterator[TcpAddress]:
             await writer.wait_closed()
 
     try:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
             yield TcpAddress("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
         await asyncio.gather(*(task for task in tasks if task is not None))
 
 
-def ask(peer: Peer, *, timeout_s: float = 10.0, method: str = "GET", token: str = "") -> Response:
+def ask(
+    peer: Peer,
+    *,
+    timeout_s: float = 10.0,
+    method: str = "GET",
+    token: str = "",
+    tls: ssl.SSLContext | None = None,
+    pin: str | None = None,
+) -> Response:
     """The answer of a peer."""
 
     async def main() -> Response:
-        async with asyncio.timeout(30), listening(peer) as target:
+        async with asyncio.timeout(30), listening(peer, tls) as target:
             remote = LocalRemote(REMOTE_ENV)
-            return await request(remote, target, method, "/api", token=token, timeout_s=timeout_s)
+            return await request(remote, target, method, "/api", token=token, timeout_s=timeout_s, pin=pin)
 
     return asyncio.run(main())
 
@@ -142,3 +152,90 @@ def test_a_lost_connection_is_not_the_servers_fault() -> None:
         assert caught.value.kind == "connection-lost"
 
     asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    # As short as old manuals had people make them.
+    return make_certificate(str(tmp_path_factory.mktemp("tls")), bits=1024)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers with the Authorization of the request."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    sent = next((line for line in head.splitlines() if line.startswith("Authorization")), "")
+    writer.write(f'HTTP/1.1 200 OK\r\nContent-Length: {len(sent) + 2}\r\n\r\n"{sent}"'.encode())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_with_the_known_certificate(certificate: Certificate, version: ssl.TLSVersion) -> None:
+    context = certificate.server_context()
+    context.maximum_version = version
+    answer = ask(echo, token="abc", tls=context, pin=certificate.fingerprint)
+    assert answer == Response(200, "Authorization: token abc")
+
+
+def test_a_long_answer_over_tls(certificate: Certificate) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n"' + b"x" * 500_000 + b'"')
+
+    answer = ask(peer, tls=certificate.server_context(), pin=certificate.fingerprint)
+    assert answer.document == "x" * 500_000
+
+
+@pytest.mark.parametrize("pin", ["", "0" * 64])
+def test_nothing_is_said_to_another_certificate(certificate: Certificate, pin: str) -> None:
+    heard = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+
+    with pytest.raises(StrangerError, match="is another than the one on the host"):
+        ask(peer, token="abc", tls=certificate.server_context(), pin=pin)
+    assert heard in ([], [b""])
+
+
+def test_what_speaks_no_tls_is_a_stranger(certificate: Certificate) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with pytest.raises(StrangerError, match="does not speak TLS"):
+        ask(peer, pin=certificate.fingerprint)
+
+
+def test_a_handshake_that_is_not_answered(certificate: Certificate) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+
+    with pytest.raises(NoAnswerError, match="within"):
+        ask(silent, timeout_s=0.2, pin=certificate.fingerprint)
+    with pytest.raises(NoAnswerError, match="without an answer"):
+        ask(closing, pin=certificate.fingerprint)
+
+
+def test_an_endless_answer_over_tls_is_a_stranger(certificate: Certificate) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(2 * MAX_ANSWER // 65536):
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    with pytest.raises(StrangerError, match="has no end"):
+        ask(peer, tls=certificate.server_context(), pin=certificate.fingerprint)
+
+
+def test_the_certificate_that_is_shown(certificate: Certificate) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def main() -> str:
+        async with listening(peer, certificate.server_context()) as target:
+            return await presented(LocalRemote(REMOTE_ENV), target, timeout_s=10)
+
+    assert asyncio.run(main()) == certificate.fingerprint

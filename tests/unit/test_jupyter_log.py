@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jtunnel.jupyter.log import decode_log, reason
+from jtunnel.service.log import decode_log, reason
 
 NOISE = "[I 2026-11-22 07:00:00.123 ServerApp] jupyterlab | extension was successfully linked.\n"
 

@@ -11,7 +11,8 @@ import pytest
 from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.plan import Ground, make_plan, release
+from jtunnel.jupyter.plan import make_plan, release
+from jtunnel.service.ground import Ground
 
 NEW = {"jupyterlab": "4.6.6", "jupyter_server": "2.21.1"}
 GROUND = Ground(
@@ -169,6 +170,33 @@ def test_websockets_are_pinged_often() -> None:
 def test_tornado_settings_of_the_user_stay(ground: Ground, command: str) -> None:
     arguments = make_plan(ground, JupyterOptions(command=command), "gpu").arguments
     assert not [word for word in arguments if "ws_ping" in word]
+
+
+def test_a_chosen_environment_runs_what_its_python_has() -> None:
+    python = "/envs/torch/bin/python"
+    ground = replace(GROUND, program=python, interpreter=python)
+    for versions, words, interface in (
+        ({**NEW, "python": "3.12"}, ("-P", "-m", "jupyterlab"), "lab"),
+        ({**NEW, "python": "3.9"}, ("-m", "jupyterlab"), "lab"),
+        ({"notebook": "6.5.7", "jupyter_server": "1.24.0"}, ("-m", "notebook"), "tree"),
+        ({"jupyter_server": "2.1"}, ("-m", "jupyter_server"), ""),
+    ):
+        plan = make_plan(replace(ground, versions=versions), JupyterOptions(), "gpu")
+        assert plan.arguments[: len(words) + 2] == (python, *words, "--no-browser")
+        assert plan.user_interface == interface
+
+
+def test_an_idle_server_ends_only_where_that_is_wanted() -> None:
+    assert not [word for word in make_plan(GROUND, JupyterOptions(), "gpu").arguments if "cull" in word]
+    arguments = make_plan(GROUND, JupyterOptions(idle_stop_s=8 * 3600), "gpu").arguments
+    assert "--ServerApp.shutdown_no_activity_timeout=28800" in arguments
+    assert "--MappingKernelManager.cull_idle_timeout=28800" in arguments
+    assert "--MappingKernelManager.cull_interval=300" in arguments
+    assert "--TerminalManager.cull_inactive_timeout=28800" in arguments
+    classic = replace(GROUND, versions={"notebook": "6.5.7"})
+    arguments = make_plan(classic, JupyterOptions(idle_stop_s=0.5), "gpu").arguments
+    assert "--NotebookApp.shutdown_no_activity_timeout=1" in arguments
+    assert "--MappingKernelManager.cull_interval=1" in arguments
 
 
 def test_releases() -> None:

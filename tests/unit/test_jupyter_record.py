@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from jtunnel.address import TcpAddress, UnixAddress
-from jtunnel.jupyter.record import (
+from jtunnel.service.record import (
     Record,
     node_names,
     parse_record,
@@ -16,7 +16,7 @@ from jtunnel.jupyter.record import (
     record_tail,
     record_text,
 )
-from jtunnel.jupyter.server import Server
+from jtunnel.service.server import Server
 
 SERVER = Server(
     target=UnixAddress("/tmp/jtunnel-1000/x.sock"),
@@ -133,7 +133,16 @@ def test_a_hostile_record_is_none(changed: dict[str, object]) -> None:
     assert parse_record(json.dumps({**members, **changed}).encode()) is None
 
 
-@pytest.mark.parametrize("changed", [{"sock": f"/{HOSTILE}"}, {"base_url": f"/{HOSTILE}"}, {"version": 2}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sock": f"/{HOSTILE}"},
+        {"base_url": f"/{HOSTILE}"},
+        {"version": 2},
+        {"token": "\ud800"},
+        {"token": "a\r\nX-Other: b"},
+    ],
+)
 def test_a_hostile_runtime_file_is_none(changed: dict[str, object]) -> None:
     members: dict[str, object] = {"base_url": "/", "port": 1}
     assert parse_runtime_file(7, "100@boot", "jp", json.dumps(members).encode()) is not None

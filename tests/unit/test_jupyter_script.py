@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jtunnel.errors import ChannelError, ServerError
-from jtunnel.jupyter.script import read_report
 from jtunnel.remote import CommandResult
+from jtunnel.service.script import read_report
 
 
 def test_a_report_stands_between_its_marks() -> None:

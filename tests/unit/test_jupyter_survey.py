@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from jtunnel.address import TcpAddress, UnixAddress
-from jtunnel.jupyter.record import Record, record_text
-from jtunnel.jupyter.script import Report
-from jtunnel.jupyter.server import Server
-from jtunnel.jupyter.survey import Survey, read_survey, start_order
+from jtunnel.service.record import Record, record_text
+from jtunnel.service.script import Report
+from jtunnel.service.server import Server
+from jtunnel.service.survey import Survey, read_survey, start_order
 
 MINE = 1000
 OTHER = 1001

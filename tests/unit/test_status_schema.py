@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from jtunnel import status
-from tests.support.scripted_daemon import document, forward, tunnel
+from tests.support.scripted_daemon import document, forward, service, tunnel
 
 PATH = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "status.schema.json")
 NAMES = {
@@ -20,6 +20,7 @@ NAMES = {
     status.TunnelStatus: "tunnel",
     status.ForwardStatus: "forward",
     status.JupyterStatus: "jupyter",
+    status.ServiceStatus: "service",
     status.Problem: "problem",
 }
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -89,7 +90,11 @@ def test_each_field_is_described() -> None:
 
 def test_what_tests_script_is_what_it_describes() -> None:
     problem: status.Problem = {"kind": "internal", "message": "m", "advice": ""}
-    tunnels = [tunnel(forwards=[forward(problem=problem)]), tunnel("b", jupyter=None)]
+    tunnels = [
+        tunnel(forwards=[forward(problem=problem)]),
+        tunnel("b", jupyter=None),
+        tunnel("c", jupyter=None, service=service()),
+    ]
     validate(document(*tunnels, config_problem=problem))
 
 

@@ -49,7 +49,9 @@ def _from_daemon(document: StatusDocument, kind: str, name: str | None) -> Itera
         for tunnel in tunnels:
             if tunnel["name"] == name:
                 # That of Jupyter belongs to its server, and cannot be taken away.
-                for forward in (each for each in tunnel["forwards"] if each["name"] != "jupyter"):
+                for forward in (
+                    each for each in tunnel["forwards"] if each["name"] not in ("jupyter", "service")
+                ):
                     target = f" → {forward['target']}" if forward["target"] else ""
                     yield forward["name"], f"{forward['kind']} {forward['listen']}{target}"
     elif kind == "tags":

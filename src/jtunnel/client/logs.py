@@ -1,4 +1,4 @@
-"""`logs`: the daemon's log file, read here without the daemon's help, or a remote server's log."""
+"""`logs`: the daemon's log file, read here without the daemon's help; `remote_log` has a remote server's."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from typing import Final
 
 _POLL_S: Final = 0.2
-_REMOTE_POLL_S: Final = 1.0
-_REMOTE_S: Final = 30.0
 
 
 def show_logs(environ: Mapping[str, str], *, name: str | None, follow: bool, lines: int, remote: bool) -> int:
     """Print the end of a log and, to `follow` it, what is added until Ctrl-C."""
     try:
         if remote:
+            from jtunnel.client.remote_log import show_remote_log
+
             if name is None:
                 raise ConfigError(
                     "usage", "logs --remote needs the name of a tunnel", "jtunnel logs NAME --remote"
                 )
-            return _show_remote(environ, name, lines, follow)
+            return show_remote_log(environ, name, lines, follow)
         return _show_local(environ, name, lines, follow)
     except KeyboardInterrupt:
         return EXIT_DONE
@@ -87,14 +87,6 @@ class LogFile:
         return now.st_ino != os.fstat(self._file.fileno()).st_ino or now.st_size < self._file.tell()
 
 
-def fresh_lines(before: list[str], after: list[str]) -> list[str]:
-    """What a log's last lines `after` have that its last lines `before`, seen earlier, have not."""
-    for start in range(len(before) + 1):
-        if before[start:] == after[: len(before) - start]:
-            return after[len(before) - start :]
-    return after
-
-
 def _show_local(environ: Mapping[str, str], name: str | None, lines: int, follow: bool) -> int:
     path = paths.log_file(environ)
     log = _open(path, wait=follow)
@@ -112,10 +104,10 @@ def _show_local(environ: Mapping[str, str], name: str | None, lines: int, follow
         if name is not None and not told:
             _check_name(environ, name)
             terminal.say(f"the log has no line of {name} yet; to bring it up: jtunnel up {name}")
-        _print(kept)
+        print_lines(kept)
         while follow:
             time.sleep(_POLL_S)
-            _print(line for line in log.read_lines() if filter_.keeps(line))
+            print_lines(line for line in log.read_lines() if filter_.keeps(line))
     finally:
         log.close()
     return EXIT_DONE
@@ -164,23 +156,8 @@ def _open(path: str, *, wait: bool) -> LogFile | None:
         time.sleep(_POLL_S)
 
 
-def _show_remote(environ: Mapping[str, str], name: str, lines: int, follow: bool) -> int:
-    from jtunnel.client.dial import dial
-
-    seen: list[str] = []
-    with dial(environ) as connection:
-        while True:
-            params = {"name": name, "lines": lines}
-            answer: dict[str, str] = connection.call("remote_log", params, timeout_s=_REMOTE_S)
-            now = answer["text"].splitlines()
-            _print(fresh_lines(seen, now))
-            seen = now
-            if not follow:
-                return EXIT_DONE
-            time.sleep(_REMOTE_POLL_S)
-
-
-def _print(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of a log, without anything in them that steers a terminal."""
     text = "".join(f"{terminal.printable(line)}\n" for line in lines)
     if text:
         terminal.put_raw(text)

@@ -29,7 +29,7 @@ def one_name(connection: Connection, given: str | None, command: str) -> str:
 
 def _only_name(connection: Connection, command: str) -> str:
     document: StatusDocument = connection.call("status", {})
-    names = [tunnel["name"] for tunnel in document["tunnels"] if tunnel["jupyter"]]
+    names = [tunnel["name"] for tunnel in document["tunnels"] if tunnel["jupyter"] or tunnel.get("service")]
     path = document["daemon"]["config_path"]
     if not document["tunnels"]:
         raise ConfigError("unknown-profile", f"there are no profiles in {path}", "write one: jtunnel edit")

@@ -1,4 +1,4 @@
-"""What concerns a tunnel's Jupyter server: `open` it in the browser, `stop` it."""
+"""What concerns a tunnel's remote server: `open` it in the browser, `stop` it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from jtunnel.client import terminal
 from jtunnel.client.names import one_name
 from jtunnel.client.views import render
+from jtunnel.client.views.served import server_of
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, JTunnelError
 
 TYPE_CHECKING = False
@@ -71,8 +72,8 @@ def _bring_up(connection: Connection, environ: Mapping[str, str], name: str) -> 
 
 def _open_ahead(connection: Connection, tunnel: TunnelStatus) -> tuple[dict[str, str] | None, str]:
     """Have a lost tunnel try again at once; return the page, if there is one already, and why it waits."""
-    name, jupyter = tunnel["name"], tunnel["jupyter"]
-    if not (tunnel["state"] == "retrying" and jupyter and jupyter["url"]):
+    name, server = tunnel["name"], server_of(tunnel)
+    if not (tunnel["state"] == "retrying" and server and server["url"]):
         return None, ""
     connection.send("up", {"names": [name], "tags": [], "all": False, "interactive": False})
     try:
@@ -95,27 +96,28 @@ def _look_up(connection: Connection, name: str) -> TunnelStatus | None:
     return next((tunnel for tunnel in document["tunnels"] if tunnel["name"] == name), None)
 
 
-def stop_server(environ: Mapping[str, str], *, name: str | None, force: bool) -> int:
-    """Shut a tunnel's Jupyter server down, asking first where kernels are busy."""
+def stop_server(environ: Mapping[str, str], *, name: str | None, force: bool, pid: int | None = None) -> int:
+    """Shut a tunnel's remote server down, or another one there by its `pid`; asks where kernels are busy."""
     from jtunnel.client.dial import dial
 
     with dial(environ) as connection:
         name = one_name(connection, name, "stop")
-        answer = _stop(connection, name, force=force)
+        answer = _stop(connection, name, pid, force=force)
         if not answer["stopped"]:
-            if not _agrees(answer["busy"], name):
+            if not _agrees(answer["busy"], name, pid):
                 return EXIT_FAILED
-            answer = _stop(connection, name, force=True)
-    pid = f"  (process {answer['pid']})" if answer.get("pid") else ""
-    terminal.put(f"{name}  stopped{pid}")
+            answer = _stop(connection, name, pid, force=True)
+    which = f"  (process {answer['pid']})" if answer.get("pid") else ""
+    terminal.put(f"{name}  stopped{which}")
     return EXIT_DONE
 
 
-def _stop(connection: Connection, name: str, *, force: bool) -> dict[str, Any]:
+def _stop(connection: Connection, name: str, pid: int | None, *, force: bool) -> dict[str, Any]:
+    params = {"name": name, "force": force} | ({} if pid is None else {"pid": pid})
     try:
-        answer: dict[str, Any] = connection.call("stop", {"name": name, "force": force}, timeout_s=STOP_S)
+        answer: dict[str, Any] = connection.call("stop", params, timeout_s=STOP_S)
     except JTunnelError as error:
-        if force or not _hangs(connection, name):
+        if force or pid is not None or not _hangs(connection, name):
             raise
         advice = f"to end it without its answer: jtunnel stop {name} --force"
         raise JTunnelError(error.kind, error.message, advice) from None
@@ -128,16 +130,16 @@ def _hangs(connection: Connection, name: str) -> bool:
         tunnel = _look_up(connection, name)
     except JTunnelError:
         return False
-    jupyter = tunnel["jupyter"] if tunnel else None
+    server = server_of(tunnel) if tunnel else None
     return bool(
         tunnel
         and tunnel["state"] not in ("down", "connecting", "retrying")
-        and jupyter
-        and jupyter["state"] in ("ready", "not-answering")
+        and server
+        and server["state"] in ("ready", "not-answering")
     )
 
 
-def _agrees(busy: int, name: str) -> bool:
+def _agrees(busy: int, name: str, pid: int | None) -> bool:
     from jtunnel.client.prompts import find_terminal, insist_on_yes_or_no
 
     kernels = "1 kernel is" if busy == 1 else f"{busy} kernels are"
@@ -145,7 +147,7 @@ def _agrees(busy: int, name: str) -> bool:
     if person is None:
         terminal.say(
             f"{name}: {kernels} busy, so the server was left alone; "
-            f"to stop it anyway: jtunnel stop {name} --force"
+            f"to stop it anyway: jtunnel stop {name}{f' --pid {pid}' if pid else ''} --force"
         )
         return False
     answer = person.ask(f"{name}: {kernels} busy; stop anyway? (yes/no) ")

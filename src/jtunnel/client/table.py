@@ -7,72 +7,28 @@ and its arguments by the names that they have here.
 
 from __future__ import annotations
 
+from jtunnel.client.argument_kinds import (
+    ALL,
+    BARS,
+    COLOUR,
+    DEFAULT_TIMEOUT_S,
+    JSON,
+    NAME,
+    NAMES,
+    PROFILES,
+    SOME,
+    TAG,
+    argument,
+    seconds,
+)
+from jtunnel.client.table_servers import SERVER_COMMANDS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
+    from typing import Final
 
-    #: An argument as argparse takes it: its flags or its name, and the rest.
-    Argument = tuple[tuple[str, ...], dict[str, Any]]
-    #: Summary, examples, arguments, function.
-    Command = tuple[str, tuple[str, ...], tuple[Argument, ...], str]
-
-DEFAULT_TIMEOUT_S: Final = 90.0
-DEFAULT_LINES: Final = 100
-#: What `--format` knows by name; anything else is a template.
-BARS: Final = ("waybar", "polybar", "tmux", "xbar", "starship")
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e9:
-        raise ValueError
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-def _single(text: str) -> str:
-    if any(sign in text for sign in "*?["):
-        raise ValueError
-    return text
-
-
-_seconds.__name__, _count.__name__ = "number of seconds", "whole number"
-_single.__name__ = "single name, no pattern"
-
-
-def _argument(*flags: str, **options: Any) -> Argument:
-    return flags, options
-
-
-_PROFILES: Final = "a profile; a pattern such as 'gpu*'"
-_NAMES: Final[Argument] = _argument("names", nargs="*", metavar="NAME", help=_PROFILES)
-_SOME: Final[Argument] = _argument("names", nargs="+", metavar="NAME", help=_PROFILES)
-_NAME: Final[Argument] = _argument("name", type=_single, metavar="NAME", help="a profile")
-_ONLY: Final[Argument] = _argument(
-    "name", nargs="?", metavar="NAME", help="a profile, or a pattern of one; not needed where there is one"
-)
-_TAG: Final[Argument] = _argument(
-    "--tag", dest="tags", action="append", default=[], metavar="T", help="all profiles with this tag"
-)
-_ALL: Final[Argument] = _argument("--all", dest="every", action="store_true", help="all profiles")
-_COLOUR: Final[Argument] = _argument(
-    "--color",
-    dest="colour",
-    metavar="WHEN",
-    choices=("auto", "always", "never"),
-    default="auto",
-    help="colours: always, never, or where a terminal shows them (auto)",
-)
-_JSON: Final[Argument] = _argument(
-    "--json", dest="as_json", action="store_true", help="one JSON document, for scripts"
-)
+    from jtunnel.client.argument_kinds import Command
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "status": (
@@ -85,19 +41,19 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "jtunnel status --format '{up} of {wanted} up'",
         ),
         (
-            _NAMES,
-            _TAG,
-            _JSON,
-            _argument(
+            NAMES,
+            TAG,
+            JSON,
+            argument(
                 "--watch", action="store_true", help="repaint it whenever it changes, until q or Ctrl-C"
             ),
-            _argument(
+            argument(
                 "--format",
                 dest="form",
                 metavar="F",
                 help=f"a line for a status bar: {', '.join(BARS)}, or a template",
             ),
-            _COLOUR,
+            COLOUR,
         ),
         "client.views.show:show_status",
     ),
@@ -110,14 +66,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "jtunnel up --all --no-wait",
         ),
         (
-            _NAMES,
-            _TAG,
-            _ALL,
-            _argument("--no-wait", dest="wait", action="store_false", help="return at once"),
-            _argument(
+            NAMES,
+            TAG,
+            ALL,
+            argument("--no-wait", dest="wait", action="store_false", help="return at once"),
+            argument(
                 "--timeout",
                 dest="timeout_s",
-                type=_seconds,
+                type=seconds,
                 default=DEFAULT_TIMEOUT_S,
                 metavar="S",
                 help="seconds to wait, those for questions and queues not counted (90)",
@@ -128,61 +84,50 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "down": (
         "drop tunnels; Jupyter and its kernels live on",
         ("jtunnel down gpu", "jtunnel down --tag work", "jtunnel down --all"),
-        (_NAMES, _TAG, _ALL),
+        (NAMES, TAG, ALL),
         "client.control:take_down",
     ),
     "restart": (
         "drop and bring up the SSH connection; Jupyter is left alone",
-        ("jtunnel restart gpu", "jtunnel restart --tag work", "jtunnel restart --all"),
+        ("jtunnel restart gpu", "jtunnel restart --tag work", "jtunnel restart --server gpu"),
         (
-            _NAMES,
-            _TAG,
-            _argument("--all", dest="every", action="store_true", help="all that are wanted"),
+            NAMES,
+            TAG,
+            argument("--all", dest="every", action="store_true", help="all that are wanted"),
+            argument(
+                "--server",
+                action="store_true",
+                help="restart the remote server of NAME itself, with the loss of its kernels",
+            ),
+            argument("--force", action="store_true", help="with --server: do not ask"),
         ),
-        "client.up:restart",
+        "client.restart:run",
     ),
     "wait": (
         "wait until tunnels are up, or down, without asking for it",
         ("jtunnel wait gpu && make train", "jtunnel wait gpu --for down --timeout 60"),
         (
-            _argument(
+            argument(
                 "names",
                 nargs="*",
                 metavar="NAME",
-                help=f"{_PROFILES}; without any, all that are wanted or, for down, all there are",
+                help=f"{PROFILES}; without any, all that are wanted or, for down, all there are",
             ),
-            _TAG,
-            _argument(
+            TAG,
+            argument(
                 "--for", dest="goal", choices=("up", "down"), default="up", help="what to wait for (up)"
             ),
-            _argument(
+            argument(
                 "--timeout",
                 dest="timeout_s",
-                type=_seconds,
+                type=seconds,
                 metavar="S",
                 help="seconds to wait; without it, for ever",
             ),
         ),
         "client.waiting:wait_for",
     ),
-    "open": (
-        "show a tunnel's Jupyter in the browser",
-        ("jtunnel open gpu",),
-        (_ONLY,),
-        "client.server:open_in_browser",
-    ),
-    "url": (
-        "print the address of a tunnel's Jupyter, with its token",
-        ("jtunnel url gpu",),
-        (_ONLY,),
-        "client.control:print_url",
-    ),
-    "stop": (
-        "shut the remote Jupyter server down",
-        ("jtunnel stop gpu", "jtunnel stop gpu --force"),
-        (_ONLY, _argument("--force", action="store_true", help="also while kernels are busy")),
-        "client.server:stop_server",
-    ),
+    **SERVER_COMMANDS,
     "forward": (
         "show a tunnel's forwards, add one to it, or take one away",
         (
@@ -194,14 +139,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "jtunnel forward gpu 6006 --remove --keep",
         ),
         (
-            _NAME,
-            _argument(
+            NAME,
+            argument(
                 "spec",
                 nargs="?",
                 metavar="FORWARD",
                 help="as in ssh -L: PORT, PORT:HOST:PORT; or the name or port of one that is there",
             ),
-            _argument(
+            argument(
                 "-R",
                 "--remote",
                 dest="kind",
@@ -210,7 +155,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
                 default="local",
                 help="as in ssh -R: from there to here",
             ),
-            _argument(
+            argument(
                 "-D",
                 "--dynamic",
                 dest="kind",
@@ -218,13 +163,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
                 const="dynamic",
                 help="as in ssh -D: a SOCKS proxy on PORT",
             ),
-            _argument("--name", dest="label", metavar="LABEL", help="what status calls it"),
-            _argument(
+            argument("--name", dest="label", metavar="LABEL", help="what status calls it"),
+            argument(
                 "--keep",
                 action="store_true",
                 help="write it to the config, too; with --remove, take it out of there",
             ),
-            _argument(
+            argument(
                 "--remove",
                 action="store_true",
                 help="take it away; without FORWARD, all that were added and not kept",
@@ -235,31 +180,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "history": (
         "show past outages, and how much of a day and a week it was up",
         ("jtunnel history gpu", "jtunnel history --json"),
-        (_NAMES, _TAG, _JSON, _COLOUR),
+        (NAMES, TAG, JSON, COLOUR),
         "client.views.history:show_history",
-    ),
-    "logs": (
-        "show the daemon's log, a tunnel's lines of it, or the server's log",
-        ("jtunnel logs gpu -f", "jtunnel logs gpu --remote"),
-        (
-            _argument("name", nargs="?", type=_single, metavar="NAME", help="a profile"),
-            _argument(
-                "-f",
-                "--follow",
-                dest="follow",
-                action="store_true",
-                help="go on with what is added, until Ctrl-C",
-            ),
-            _argument(
-                "--lines",
-                type=_count,
-                default=DEFAULT_LINES,
-                metavar="N",
-                help="how many of the last lines to show first (100)",
-            ),
-            _argument("--remote", action="store_true", help="the log of the Jupyter server of NAME"),
-        ),
-        "client.logs:show_logs",
     ),
     "reload": (
         "read the config again; unchanged tunnels are left untouched",
@@ -277,7 +199,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "check the config file, print its path or its JSON Schema",
         ("jtunnel config check", "jtunnel config schema > jtunnel.schema.json"),
         (
-            _argument(
+            argument(
                 "action", choices=("check", "path", "schema"), metavar="check|path|schema", help="what to do"
             ),
         ),
@@ -293,30 +215,30 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "bring tunnels up whenever the daemon starts",
         ("jtunnel enable gpu", "jtunnel enable gpu --on-demand", "jtunnel enable gpu --now"),
         (
-            _SOME,
-            _argument(
+            SOME,
+            argument(
                 "--on-demand", dest="on_demand", action="store_true", help="connect at the first use instead"
             ),
-            _argument("--now", action="store_true", help="and bring them up now"),
+            argument("--now", action="store_true", help="and bring them up now"),
         ),
         "commands.profiles:enable",
     ),
     "disable": (
         "bring tunnels up only when asked",
         ("jtunnel disable gpu", "jtunnel disable gpu --now"),
-        (_SOME, _argument("--now", action="store_true", help="and take them down now")),
+        (SOME, argument("--now", action="store_true", help="and take them down now")),
         "commands.profiles:disable",
     ),
     "rename": (
         "give a profile another name; its port and its history stay",
         ("jtunnel rename gpu gpu-old",),
-        (_NAME, _argument("to", metavar="NEW", help="its new name")),
+        (NAME, argument("to", metavar="NEW", help="its new name")),
         "commands.profiles:rename",
     ),
     "rm": (
         "take profiles out of the config",
         ("jtunnel rm gpu", "jtunnel rm 'old-*'"),
-        (_SOME,),
+        (SOME,),
         "commands.profiles:remove",
     ),
     "service": (
@@ -328,13 +250,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "jtunnel service restart",
         ),
         (
-            _argument(
+            argument(
                 "action",
                 choices=("install", "uninstall", "status", "restart"),
                 metavar="install|uninstall|status|restart",
                 help="what to do",
             ),
-            _argument(
+            argument(
                 "--print",
                 dest="prints",
                 action="store_true",
@@ -350,13 +272,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "jtunnel completion zsh > ~/.zfunc/_jtunnel",
             "jtunnel completion fish > ~/.config/fish/completions/jtunnel.fish",
         ),
-        (_argument("shell", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish", help="the shell"),),
+        (argument("shell", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish", help="the shell"),),
         "commands.completion:run",
     ),
     "demo": (
         "try it all against a throw-away SSH server on this machine",
         ("jtunnel demo", "jtunnel demo --outage"),
-        (_argument("--outage", action="store_true", help="cut the connection for 10 s every 30 s"),),
+        (argument("--outage", action="store_true", help="cut the connection for 10 s every 30 s"),),
         "commands.demo:run",
     ),
     "daemon": (
@@ -369,8 +291,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "make one raw call of the control protocol; the answer is JSON",
         ("""jtunnel rpc status '{"names": ["gpu"]}'""",),
         (
-            _argument("method", metavar="METHOD", help="see docs/protocol.md"),
-            _argument("params", nargs="?", default="{}", metavar="JSON", help="its parameters, one object"),
+            argument("method", metavar="METHOD", help="see docs/protocol.md"),
+            argument("params", nargs="?", default="{}", metavar="JSON", help="its parameters, one object"),
         ),
         "client.control:call_raw",
     ),
@@ -380,6 +302,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "every day": ("status", "up", "down", "restart", "wait", "open", "url", "stop"),
     "more of a tunnel": ("forward", "history", "logs"),
+    "servers over there": ("servers", "adopt", "setup"),
     "profiles": ("config", "edit", "enable", "disable", "rename", "rm"),
     "the daemon": ("service", "reload", "shutdown", "daemon", "rpc"),
     "besides": ("demo", "completion"),
@@ -389,7 +312,7 @@ HIDDEN: Final[Mapping[str, Command]] = {
     "__complete": (
         "print the words that may stand in a place of the command line",
         (),
-        (_argument("kind", choices=("names", "tags", "forwards")), _argument("name", nargs="?")),
+        (argument("kind", choices=("names", "tags", "forwards")), argument("name", nargs="?")),
         "client.complete:print_words",
     ),
 }

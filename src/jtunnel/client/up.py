@@ -6,10 +6,10 @@ import sys
 import time
 
 from jtunnel.client import terminal
+from jtunnel.client.argument_kinds import DEFAULT_TIMEOUT_S
 from jtunnel.client.launch import dial_or_start
 from jtunnel.client.prompts import answer_prompt, find_terminal
-from jtunnel.client.table import DEFAULT_TIMEOUT_S
-from jtunnel.client.views import render
+from jtunnel.client.views import render, served
 from jtunnel.client.views.other_config import config_warning
 from jtunnel.client.views.progress import Progress
 from jtunnel.errors import EXIT_BLOCKED, EXIT_DONE, EXIT_FAILED, KINDS
@@ -175,8 +175,11 @@ class Waiting:
             if not quiet:
                 where = ", ".join(render.places(tunnel))
                 terminal.put(f"{name:<{longest}}  up  {where}".rstrip())
-            for trouble in (*render.forward_troubles(tunnel), *render.exposures(tunnel)):
-                terminal.say(f"{name}: {trouble}")
+            worth_knowing = (
+                render.forward_troubles(tunnel) + render.exposures(tunnel) + served.remarks(tunnel)
+            )
+            for each in worth_knowing:
+                terminal.say(f"{name}: {each}")
         if self._document:
             self._report_config(self._document)
         return max(codes)

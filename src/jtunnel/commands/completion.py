@@ -12,11 +12,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from jtunnel.client import terminal
-from jtunnel.client.table import BARS, COMMANDS
+from jtunnel.client.argument_kinds import BARS
+from jtunnel.client.table import COMMANDS
 from jtunnel.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from jtunnel.client.table import Argument
+    from jtunnel.client.argument_kinds import Argument
 
 #: Arguments whose words are asked for → the kind of `jtunnel __complete`.
 _ASKED: Final[Mapping[str, str]] = {"names": "names", "name": "names", "tags": "tags", "spec": "forwards"}

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from jtunnel import paths
 from jtunnel.client import login_service, terminal
+from jtunnel.client.argument_kinds import DEFAULT_TIMEOUT_S
 from jtunnel.client.control import take_down
-from jtunnel.client.table import DEFAULT_TIMEOUT_S
 from jtunnel.client.up import bring_up
 from jtunnel.commands.afterwards import find_daemon, put_rows, reload_daemon
 from jtunnel.commands.renaming import find_wanted, rename_in_state

@@ -16,20 +16,15 @@ from jtunnel.daemon.board import Board
 from jtunnel.daemon.manager import AskAbout, Manager
 from jtunnel.daemon.pages import Pages
 from jtunnel.daemon.selection import matching
+from jtunnel.daemon.servers import ServerCalls
 from jtunnel.daemon.temporary import KINDS
 from jtunnel.daemon.whole import Works
-from jtunnel.errors import ConfigError, ControlError, JTunnelError, one_line
-from jtunnel.jupyter.log import read_log
-from jtunnel.jupyter.server import Server
-from jtunnel.jupyter.stop import busy_kernels, stop
-from jtunnel.ssh.connection import Connection
+from jtunnel.errors import ConfigError, ControlError, one_line
 from jtunnel.status import ForwardStatus, StatusDocument
 from jtunnel.telling.teller import Teller
-from jtunnel.tunnel.life import Tunnel
 from jtunnel.tunnel.phase import Down
 from jtunnel.tunnel.report import report_tunnel
 
-_MOST_LINES: Final = 10_000
 #: Seconds in which a forward that is added shows how it fares.
 _FORWARD_S: Final = 12.0
 
@@ -46,6 +41,7 @@ class Commands:
         self._pages = pages
         self._stopping = stopping
         self._works = Works()
+        self.servers = ServerCalls(manager, self._works)
 
     @property
     def changes(self) -> Changes:
@@ -155,28 +151,6 @@ class Commands:
         path = self._pages.write(url, waits=waits)
         return {"path": path, "url": self._known_url(name, token=False)}
 
-    async def stop(self, name: str, force: bool = False) -> dict[str, Any]:
-        """Shut a tunnel's server down, unless kernels are busy; then the tunnel goes down too."""
-        tunnel, connection, server = self._live_server(name, "stop its server")
-        try:
-            busy = 0 if force else await busy_kernels(connection, server)
-            if busy:
-                return {"stopped": False, "busy": busy}
-            await stop(connection, server, name)
-        except TimeoutError:
-            raise JTunnelError(
-                "not-up", f"{tunnel.profile.host} did not answer in time", f"see `jtunnel status {name}`"
-            ) from None
-        await self._works.whole(self._manager.down([name]))
-        return {"stopped": True, "pid": server.pid}
-
-    async def remote_log(self, name: str, lines: int = 100) -> dict[str, Any]:
-        """The end of the remote server's log."""
-        tunnel = self._manager.tunnel(name)
-        connection = self._live_connection(tunnel, "read its log")
-        path, text = await read_log(connection, name, max(1, min(lines, _MOST_LINES)))
-        return {"path": path, "text": text}
-
     async def reload(self) -> dict[str, Any]:
         """Reread the config."""
         return asdict(await self._works.whole(self._manager.reload()))
@@ -188,7 +162,7 @@ class Commands:
 
     async def _proven_url(self, name: str) -> str:
         """The address with its token, once the server has answered: the port may be another's by now."""
-        tunnel, connection, _ = self._live_server(name, "have an address")
+        tunnel, connection, _ = self.servers.live_server(name, "have an address")
         assert tunnel.server is not None
         await tunnel.server.check(connection)
         return self._known_url(name, token=True)
@@ -199,38 +173,17 @@ class Commands:
             raise ControlError(
                 "not-up", f"{name} went down meanwhile", f"bring it up with: jtunnel up {name}"
             )
-        return tunnel.server.url(tunnel.jupyter_port, token=token)
+        url = tunnel.server.url(tunnel.server_port, token=token)
+        if url is None:
+            raise ControlError(
+                "not-up",
+                f"{name} has no pages for a browser",
+                f'set page = "/" in [profiles.{name}.service] if it has, after all',
+            )
+        return url
 
     def _is_awaited(self, name: str) -> bool:
         """Whether requests to its server are held now; the gate opens to that server or to none."""
         tunnel = self._manager.tunnel(name)
         known = tunnel.server is not None and tunnel.server.current is not None
         return known and tunnel.state[0] == "retrying" and tunnel.profile.hold_s > 0
-
-    def _live_server(self, name: str, purpose: str) -> tuple[Tunnel, Connection, Server]:
-        tunnel = self._manager.tunnel(name)
-        if tunnel.server is None:
-            raise ControlError(
-                "not-up", f"{name} has no Jupyter server", f"it has forwards only: jtunnel status {name}"
-            )
-        connection = self._live_connection(tunnel, purpose)
-        server = tunnel.server.current
-        if server is None or tunnel.server.state not in ("ready", "not-answering"):
-            raise ControlError(
-                "not-up",
-                f"the Jupyter server of {name} is not up yet",
-                f"wait for it with: jtunnel up {name}",
-            )
-        return tunnel, connection, server
-
-    def _live_connection(self, tunnel: Tunnel, purpose: str) -> Connection:
-        connection = tunnel.connection
-        if connection is None:
-            name = tunnel.profile.name
-            state, error = tunnel.state
-            if error is not None:
-                raise ControlError("not-up", f"{name} is {state}: {error.message}", error.advice)
-            raise ControlError(
-                "not-up", f"{name} is not connected and cannot {purpose}", f"connect with: jtunnel up {name}"
-            )
-        return connection

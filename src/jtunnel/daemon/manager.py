@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +20,12 @@ from jtunnel.daemon import selection
 from jtunnel.daemon.board import Board
 from jtunnel.daemon.ports import Ports
 from jtunnel.daemon.temporary import Temporary
+from jtunnel.daemon.visits import visit
 from jtunnel.daemon.wanted import Wanted
 from jtunnel.errors import ConfigError, problem_error
 from jtunnel.link.registry import Links
 from jtunnel.machine.watch import Watch
+from jtunnel.ssh.connection import Connection
 from jtunnel.ssh.prompts import Question
 from jtunnel.status import ForwardKind, TunnelStatus
 from jtunnel.telling.teller import Teller
@@ -189,6 +191,10 @@ class Manager:
             for name in names:
                 stack.enter_context(self._tunnels[name].desk.attended_by(partial(ask, name)))
             yield
+
+    def visit(self, name: str) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection to where a tunnel leads, whether it is up or not. See `visits.visit`."""
+        return visit(self._links, self.tunnel(name))
 
     def look_at_config(self) -> Mark:
         """What the config file looks like now."""
@@ -363,18 +369,13 @@ class Manager:
         )
 
     def _port(self, profile: Profile) -> int:
-        """The local port of a profile's Jupyter; 0 where it has none."""
-        if profile.jupyter is None:
+        """The local port of a profile's remote server; 0 where it has none."""
+        if profile.served is None:
             return 0
-        wanted = profile.jupyter.local_port
-        if isinstance(wanted, int):
+        if isinstance(wanted := profile.served[1].local_port, int):
             return wanted
-        taken = {
-            other.jupyter.local_port
-            for other in self._config.profiles.values()
-            if other.jupyter and isinstance(other.jupyter.local_port, int)
-        }
-        return self._records.ports.port_for(profile.name, taken)
+        others = (other.served[1].local_port for other in self._config.profiles.values() if other.served)
+        return self._records.ports.port_for(profile.name, {port for port in others if isinstance(port, int)})
 
     def _report(self, name: str) -> TunnelStatus:
         tunnel = self._tunnels[name]

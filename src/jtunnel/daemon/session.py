@@ -32,6 +32,12 @@ _TYPES: Final[Mapping[str, type]] = {
     "name": str,
     "force": bool,
     "lines": int,
+    "pid": int,
+    "position": str,
+    "which": str,
+    "wishes": dict,
+    "password": str,
+    "apply": bool,
     "protocol": int,
     "version": str,
     "spec": str,
@@ -44,12 +50,15 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
     bool: "true or false",
     str: "a string",
     int: "an integer",
+    dict: "an object",
 }
 #: Parameters that a call cannot do without, by method.
 _REQUIRED: Final[Mapping[str, frozenset[str]]] = {
-    **dict.fromkeys(("url", "page", "stop", "remote_log", "unforward"), frozenset({"name"})),
+    **dict.fromkeys(("url", "page", "stop", "restart_server", "servers"), frozenset({"name"})),
+    **dict.fromkeys(("setup", "remote_log", "unforward"), frozenset({"name"})),
     "forward": frozenset({"name", "spec"}),
     "rename": frozenset({"name", "to"}),
+    "adopt": frozenset({"name", "which"}),
 }
 
 
@@ -79,8 +88,12 @@ class Session:
             "down": commands.down,
             "url": commands.url,
             "page": commands.page,
-            "stop": commands.stop,
-            "remote_log": commands.remote_log,
+            "stop": commands.servers.stop,
+            "restart_server": commands.servers.restart_server,
+            "servers": self._visiting(commands.servers.servers),
+            "adopt": self._visiting(commands.servers.adopt),
+            "setup": self._visiting(commands.servers.setup),
+            "remote_log": commands.servers.remote_log,
             "forward": commands.forward,
             "unforward": commands.unforward,
             "history": commands.history,
@@ -187,6 +200,17 @@ class Session:
     async def _restart(self, interactive: bool = False, **selection: Any) -> dict[str, Any]:
         names = await self._commands.select(**selection)
         return await self._attend(names, interactive, self._commands.restart)
+
+    def _visiting(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """A call that may have to log in first, with somebody to ask if there is one."""
+
+        async def visit(name: str, interactive: bool = False, **params: Any) -> Any:
+            if not interactive:
+                return await call(name, **params)
+            with self._commands.attended([name], self._ask):
+                return await call(name, **params)
+
+        return visit
 
     async def _attend(
         self, names: list[str], interactive: bool, command: Callable[[list[str]], Awaitable[dict[str, Any]]]

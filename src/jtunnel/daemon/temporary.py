@@ -79,7 +79,7 @@ class Temporary:
         same = [each for each in profile.forwards if replace(each, name="") == replace(forward, name="")]
         if same:
             return same[0]
-        taken = [each.name for each in profile.forwards] + (["jupyter"] if profile.jupyter else [])
+        taken = [each.name for each in profile.forwards] + ([profile.served[0]] if profile.served else [])
         if label in taken:
             raise ConfigError("usage", f"{profile.name} has a forward {label}", "give it another name")
         (forward,) = name_forwards([forward], taken)

@@ -5,60 +5,42 @@ Overrides what a user's own config may say about addresses, ports and TLS; the r
 
 from __future__ import annotations
 
-import secrets
 import shlex
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 from jtunnel.address import Address, TcpAddress, UnixAddress
 from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
+from jtunnel.jupyter.idle import idle_options
 from jtunnel.jupyter.pings import ping_options
-from jtunnel.jupyter.script import file_name
-from jtunnel.jupyter.server import UserInterface
-from jtunnel.jupyter.survey import LOOPBACK
+from jtunnel.service.ground import Ground
+from jtunnel.service.prepare import Request
+from jtunnel.service.server import UserInterface
+from jtunnel.service.service import Plan
+from jtunnel.service.survey import LOOPBACK
 
 DEFAULT_COMMAND: Final = JupyterOptions().command
 #: Names to look for besides `jupyter` where no command is configured: uv and pipx install only these.
 OTHER_PROGRAMS: Final = ("jupyter-lab", "jupyter-notebook", "jupyter-server")
-#: Ports that no kernel hands out by itself (Linux begins at 32768, macOS at 49152).
-_PORTS: Final = range(20000, 32000)
+#: Distributions that bring a Jupyter, the best first; each is a module that `python -m` runs, too.
+DISTRIBUTIONS: Final = ("jupyterlab", "notebook", "jupyter_server")
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What the remote offers for a start.
-
-    `versions` maps distribution names → versions, and is empty where they are unknown.
-    `environment_name` is the file that may hold a login shell's environment. `socket_dir` is None where
-    the node has no safe place for sockets. `names` is what else the node is called. `has_tornado_settings`:
-    a config file of Jupyter's sets them.
-    """
-
-    node: str
-    uid: int
-    log: str
-    program: str
-    interpreter: str
-    versions: Mapping[str, str]
-    environment_name: str
-    root_dir: str
-    socket_dir: str | None
-    sockets_refused: bool
-    ports: Collection[int]
-    names: tuple[str, ...] = ()
-    has_tornado_settings: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One start: the words of the command, where it will listen, and how it learns its token."""
-
-    arguments: tuple[str, ...]
-    target: Address
-    user_interface: UserInterface
-    token_name: str
+def make_request(options: JupyterOptions, key: str) -> Request:
+    """What is to be looked for. Raises ServerError `jupyter-missing` where the command has no words."""
+    return Request(
+        program=split_command(options, key)[0],
+        others=OTHER_PROGRAMS if options.command == DEFAULT_COMMAND else (),
+        directory=options.directory,
+        port=options.remote_port,
+        environment=options.environment,
+        table=f"[profiles.{key}.jupyter]",
+        distributions=DISTRIBUTIONS,
+        noun="Jupyter",
+        package="jupyterlab",
+        kind="jupyter",
+    )
 
 
 def make_plan(ground: Ground, options: JupyterOptions, key: str) -> Plan:
@@ -73,7 +55,7 @@ def make_plan(ground: Ground, options: JupyterOptions, key: str) -> Plan:
             f"the login on {ground.node} is root, and Jupyter does not run as root unasked",
             f"log in as another user, or set allow_root = true in [profiles.{key}.jupyter]",
         )
-    words = _command(ground, options, key)
+    words = command_words(ground, options, key)
     interface = interface_of(words)
     trait = trait_prefix(interface, ground.versions)
     target = _target(ground, options, key, interface, trait)
@@ -82,6 +64,7 @@ def make_plan(ground: Ground, options: JupyterOptions, key: str) -> Plan:
             *words,
             *_overrides(trait, target, ground.root_dir),
             *ping_options(trait, words, has_own=ground.has_tornado_settings),
+            *idle_options(trait, options.idle_stop_s),
             *(["--allow-root"] if ground.uid == 0 else []),
         ),
         target=target,
@@ -119,16 +102,26 @@ def release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _command(ground: Ground, options: JupyterOptions, key: str) -> tuple[str, ...]:
+def command_words(ground: Ground, options: JupyterOptions, key: str) -> tuple[str, ...]:
     """The configured command with its program found; `jupyter lab` stands for whatever Jupyter there is."""
     words = split_command(options, key)
     if options.command != DEFAULT_COMMAND:
         return (ground.program, *words[1:])
+    if ground.program == ground.interpreter:
+        return _module_words(ground)
     if ground.program.rpartition("/")[2] != "jupyter":
         return (ground.program,)
     if not ground.versions or "jupyterlab" in ground.versions:
         return (ground.program, "lab")
     return (ground.program, "notebook" if "notebook" in ground.versions else "server")
+
+
+def _module_words(ground: Ground) -> tuple[str, ...]:
+    """The Python of a chosen environment with the best of what it can run."""
+    module = next((name for name in DISTRIBUTIONS if name in ground.versions), DISTRIBUTIONS[0])
+    # Else files in the server's directory would stand for modules of the same name (since Python 3.11).
+    safe = ["-P"] if release(ground.versions.get("python", "")) >= (3, 11) else []
+    return (ground.program, *safe, "-m", module)
 
 
 def split_command(options: JupyterOptions, key: str) -> list[str]:
@@ -158,17 +151,10 @@ def _target(
             f"the Jupyter on {ground.node} is too old to listen on a Unix socket",
             f'set listen = "tcp" in [profiles.{key}.jupyter], or install jupyter_server 1.9 or newer',
         )
-    if options.listen == "socket" and ground.socket_dir is None:
-        raise ServerError(
-            "jupyter-failed",
-            f"{ground.node} has no safe directory for a socket: /tmp/jtunnel-{ground.uid} is not yours alone",
-            f'remove it, or set listen = "tcp" in [profiles.{key}.jupyter]',
-        )
     wanted = options.listen == "socket" or (options.listen == "auto" and able and not ground.sockets_refused)
-    if wanted and ground.socket_dir is not None:
-        # A new name each time: an earlier server may still listen under the old one.
-        return UnixAddress(f"{ground.socket_dir}/jupyter-{file_name(key)}-{secrets.token_hex(3)}.sock")
-    return TcpAddress(LOOPBACK, secrets.choice([port for port in _PORTS if port not in ground.ports]))
+    if wanted and (ground.socket_dir is not None or options.listen == "socket"):
+        return ground.new_socket(f"[profiles.{key}.jupyter]", key)
+    return ground.free_port()
 
 
 def _can_listen_on_socket(versions: Mapping[str, str], trait: str) -> bool | None:

@@ -7,32 +7,17 @@ from typing import Final
 
 from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.find import completed, introduce
-from jtunnel.jupyter.log import decode_log, reason
-from jtunnel.jupyter.script import run_script
-from jtunnel.jupyter.server import NoAnswerError, NobodyListensError, Server, StrangerError
-from jtunnel.jupyter.survey import Survey, read_survey
+from jtunnel.jupyter.introduction import completed, introduce
 from jtunnel.remote import Remote
+from jtunnel.service.http import ask
+from jtunnel.service.log import decode_log, reason
+from jtunnel.service.ready import PAUSE_S, READY_S, REFUSALS, ROUND_S, ended_error, socket_refused_error
+from jtunnel.service.script import run_script
+from jtunnel.service.server import NoAnswerError, NobodyListensError, Server, StrangerError
+from jtunnel.service.survey import Survey, read_survey
 
-#: How long a server may take while its process lives: imports on a network home take minutes.
-READY_S: Final = 180.0
-#: How long one remote command waits; others on the same connection wait for it.
-_ROUND_S: Final = 8
-_PAUSE_S: Final = 0.3
-#: Refusals of a channel to a socket that exists before sshd is held to forbid it.
-_REFUSALS: Final = 3
-
-
-class EndedError(ServerError):
-    """The server ended before it answered; `port_was_taken` tells a reason that another port cures."""
-
-    def __init__(self, message: str, advice: str, *, port_was_taken: bool) -> None:
-        super().__init__("jupyter-failed", message, advice)
-        self.port_was_taken = port_was_taken
-
-
-class SocketRefusedError(ServerError):
-    """The server listens on its socket, and sshd does not forward to it."""
+#: Seconds for the answer to somebody without a token.
+_UNASKED_S: Final = 10.0
 
 
 async def wait_until_ready(remote: Remote, server: Server, key: str) -> Server:
@@ -48,13 +33,14 @@ async def wait_until_ready(remote: Remote, server: Server, key: str) -> Server:
         current = completed(server, survey)
         known = any(file.pid == current.pid for file in survey.runtime_files)
         if not survey.runs(current.pid, current.started):
-            raise _ended(server, key, reason(log))
+            raise ended_error("Jupyter", server, key, reason(log))
         try:
             ready = await introduce(remote, survey, current)
         except NobodyListensError:
             refusals += isinstance(server.target, UnixAddress) and survey.owned(server.target) is True
-            if refusals >= _REFUSALS:
-                raise _socket_refused(server, key) from None
+            if refusals >= REFUSALS:
+                advice = f'set listen = "tcp" in [profiles.{key}.jupyter]'
+                raise socket_refused_error(server, advice) from None
         except NoAnswerError:
             pass
         except StrangerError:
@@ -62,8 +48,8 @@ async def wait_until_ready(remote: Remote, server: Server, key: str) -> Server:
             if known:
                 raise
         else:
-            return _checked(ready, key)
-        await asyncio.sleep(_PAUSE_S)
+            return await _checked(remote, ready, key)
+        await asyncio.sleep(PAUSE_S)
     raise NoAnswerError(
         "jupyter-failed",
         f"the Jupyter on {server.host} (pid {server.pid}) runs, and did not answer within {READY_S:.0f} s",
@@ -80,40 +66,25 @@ async def _look(remote: Remote, server: Server, key: str) -> tuple[Survey, str]:
         remote,
         "wait",
         key,
-        timeout_s=_ROUND_S + 60.0,
+        kind="jupyter",
+        timeout_s=ROUND_S + 60.0,
         pid=server.pid,
         started=server.started,
         needle=needle,
         sock=sock,
-        seconds=_ROUND_S,
+        seconds=ROUND_S,
     )
     return read_survey(report), decode_log(report.data("text"))
 
 
-def _checked(server: Server, key: str) -> Server:
+async def _checked(remote: Remote, server: Server, key: str) -> Server:
     """Refuse a port that we opened and that the user's own config left without a lock."""
-    if isinstance(server.target, TcpAddress) and not server.token and not server.password:
-        raise ServerError(
-            "jupyter-failed",
-            f"the Jupyter config on {server.host} switches authentication off (token = ''): "
-            "anyone there could use it",
-            f'remove that line, or set listen = "socket" in [profiles.{key}.jupyter]',
-        )
+    if isinstance(server.target, TcpAddress):
+        path = f"{server.base_url}api/status"
+        if (await ask(remote, server, "GET", path, timeout_s=_UNASKED_S)).status not in (401, 403):
+            raise ServerError(
+                "jupyter-failed",
+                f"the Jupyter config on {server.host} lets everybody in: anyone there could use the server",
+                f'correct its authentication, or set listen = "socket" in [profiles.{key}.jupyter]',
+            )
     return server
-
-
-def _ended(server: Server, key: str, why: str) -> EndedError:
-    taken = "address already in use" in why.lower() or "is not available" in why or "is already in use" in why
-    return EndedError(
-        f"Jupyter ended on {server.host} before it answered: {why or 'its log is empty'}",
-        f"see `jtunnel logs {key} --remote`",
-        port_was_taken=taken,
-    )
-
-
-def _socket_refused(server: Server, key: str) -> SocketRefusedError:
-    return SocketRefusedError(
-        "forward-refused",
-        f"sshd on {server.host} does not forward to Unix sockets (AllowStreamLocalForwarding, OpenSSH 6.7)",
-        f'set listen = "tcp" in [profiles.{key}.jupyter]',
-    )

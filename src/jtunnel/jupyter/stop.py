@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from dataclasses import replace
+from typing import Any, Final
 
-from jtunnel.address import UnixAddress
+from jtunnel.address import TcpAddress
+from jtunnel.config.profile import JupyterOptions
 from jtunnel.errors import ServerError
-from jtunnel.jupyter.http import request
-from jtunnel.jupyter.probe import check_access, may_send_token
-from jtunnel.jupyter.script import run_script
-from jtunnel.jupyter.server import ElsewhereError, NoAnswerError, NobodyListensError, Server, StrangerError
+from jtunnel.jupyter.kernels import ask_kernels
+from jtunnel.jupyter.probe import may_send_token
+from jtunnel.jupyter.seen import Found, is_server, see
 from jtunnel.remote import Remote
+from jtunnel.service.certificate import certified
+from jtunnel.service.end import end_process
+from jtunnel.service.http import ask
+from jtunnel.service.search import look
+from jtunnel.service.server import NoAnswerError, NobodyListensError, Server, StrangerError
+from jtunnel.service.survey import LOOPBACK, Survey
 
 ANSWER_S: Final = 10.0
 #: Seconds that a server has to end by itself after it said that it would.
@@ -24,21 +32,14 @@ async def busy_kernels(remote: Remote, server: Server) -> int:
     """
     if not await may_send_token(remote, server, timeout_s=ANSWER_S):
         return 0
-    path = f"{server.base_url}api/kernels?no_track_activity=1"
-    response = await request(remote, server.target, "GET", path, token=server.token, timeout_s=ANSWER_S)
-    check_access(response, server)
-    if not isinstance(response.document, list):
-        raise StrangerError("jupyter-failed", f"what answers at {server.target} is not Jupyter")
-    return sum(
-        isinstance(kernel, dict) and kernel.get("execution_state") == "busy" for kernel in response.document
-    )
+    return (await ask_kernels(remote, server, timeout_s=ANSWER_S)).busy
 
 
 async def stop(remote: Remote, server: Server, key: str) -> None:
     """Shut the server down with its kernels; returns when its process has ended.
 
-    Removes its socket and our record of it. A server that has ended already is fine. Raises ServerError
-    where it outlives KILL, ElsewhereError and ChannelError.
+    Removes its socket, its runtime file and our record of it. A server that has ended already is fine.
+    Raises ServerError where it outlives KILL, ElsewhereError and ChannelError.
     """
     promised = False
     try:
@@ -50,37 +51,57 @@ async def stop(remote: Remote, server: Server, key: str) -> None:
         # Its end is what was wanted; the script below tells that apart from another node.
         if error.kind != "server-gone":
             raise
-    await end_process(remote, server, key, grace_s=GRACE_S if promised else 0, group=False)
+    grace_s = GRACE_S if promised else 0
+    await end_process(remote, server, key, grace_s=grace_s, group=False, kind="jupyter")
+
+
+async def stop_other(
+    remote: Remote, options: JupyterOptions, key: str, pid: int, force: bool
+) -> dict[str, Any]:
+    """Shut down the Jupyter server of this user that has this number on the remote, whoever started it.
+
+    Unless `force`, one with busy kernels is left alone: {"stopped": False, "busy": …}; so is one that does
+    not tell (ServerError). Raises ServerError too where that process is no Jupyter server of this user's.
+    """
+    survey = await look(remote, options, key, "jupyter", pid=pid)
+    server = _other(survey, key, pid)
+    with contextlib.suppress(StrangerError, NoAnswerError, NobodyListensError):
+        owned = survey.owned(server.target)
+        server = await certified(remote, server, owned=owned, timeout_s=ANSWER_S)
+    if not force:
+        try:
+            busy = await busy_kernels(remote, server)
+        except (StrangerError, NoAnswerError, NobodyListensError) as error:
+            raise ServerError(
+                "jupyter-failed",
+                f"the Jupyter server with pid {pid} on {survey.node} does not tell whether kernels are busy: "
+                f"{error.message}",
+                f"to end it all the same: jtunnel stop {key} --pid {pid} --force",
+            ) from None
+        if busy:
+            return {"stopped": False, "busy": busy}
+    await stop(remote, server, key)
+    return {"stopped": True, "pid": pid}
+
+
+def _other(survey: Survey, key: str, pid: int) -> Server:
+    """The server with that number, also one that hangs before it listens anywhere."""
+    found = next((found for found in see(survey, key) if found.pid == pid), None)
+    started, uid = survey.processes.get(pid, ("", -1))
+    if found is None and uid == survey.uid and is_server(survey.process(pid).words):
+        found = Found(pid, started, None, None, survey.process(pid))
+    if found is None:
+        what = "a Jupyter server of yours" if pid in survey.processes else "a process"
+        raise ServerError(
+            "jupyter-failed",
+            f"pid {pid} on {survey.node} is not {what}",
+            f"for those that run there: jtunnel servers {key}",
+        )
+    # Nobody listens at port 0, so it will not be asked.
+    return (found if found.target else replace(found, target=TcpAddress(LOOPBACK, 0))).server(survey, key)
 
 
 async def _ask_to_shut_down(remote: Remote, server: Server) -> bool:
     path = f"{server.base_url}api/shutdown"
-    response = await request(remote, server.target, "POST", path, token=server.token, timeout_s=ANSWER_S)
+    response = await ask(remote, server, "POST", path, token=server.token, timeout_s=ANSWER_S)
     return response.status == 200
-
-
-async def end_process(remote: Remote, server: Server, key: str, *, grace_s: int, group: bool) -> None:
-    """Wait `grace_s` seconds for the process's end, then signal it; same node, pid, start time and user.
-
-    With `group`, the processes that it began go with it: a command may be a wrapper of the server.
-    """
-    report = await run_script(
-        remote,
-        "stop",
-        key,
-        timeout_s=grace_s + 45.0,
-        pid=server.pid,
-        started=server.started,
-        host=server.host,
-        sock=server.target.path if isinstance(server.target, UnixAddress) else "",
-        grace=grace_s,
-        group="1" if group else "",
-    )
-    if (node := report.one("elsewhere")) is not None:
-        raise ElsewhereError(server, node, f"log in to {server.host} itself to stop it", key=key)
-    if report.one("ended") is None:
-        raise ServerError(
-            "jupyter-failed",
-            f"the Jupyter server (pid {server.pid} on {server.host}) did not end, not even by SIGKILL",
-            "it may hang in its file system; look at it there",
-        )

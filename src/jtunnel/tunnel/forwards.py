@@ -58,7 +58,7 @@ class Forwards:
         self._lives: dict[Forward, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._used: tuple[asyncio.TaskGroup, Connection, Link] | None = None
-        self.jupyter: LocalPart | None = None
+        self.served: LocalPart | None = None
         self._arrange(profile, port)
 
     def __iter__(self) -> Iterator[Part]:
@@ -187,12 +187,12 @@ class Forwards:
         """Make the parts that the profile has, keeping those that are there; return the old and the new."""
         before = self._parts
         self._parts = {}
-        self.jupyter = None
-        if profile.jupyter:
-            key = Forward("jupyter", "local", TcpAddress("", port), None)
+        self.served = None
+        if profile.served:
+            key = Forward(profile.served[0], "local", TcpAddress("", port), None)
             kept = before.get(key)
-            self.jupyter = kept if isinstance(kept, LocalPart) else self._local(key, profile, is_jupyter=True)
-            self._parts[key] = self.jupyter
+            self.served = kept if isinstance(kept, LocalPart) else self._local(key, profile, is_served=True)
+            self._parts[key] = self.served
         for forward in profile.forwards:
             part = self._parts[forward] = before.get(forward) or self._make(forward, profile)
             # One that was added by hand may be the config's by now.
@@ -209,7 +209,7 @@ class Forwards:
             RemoteForward(forward.name, forward.listen, forward.target, changed=self._remote_changed),
         )
 
-    def _local(self, forward: Forward, profile: Profile, *, is_jupyter: bool = False) -> LocalPart:
+    def _local(self, forward: Forward, profile: Profile, *, is_served: bool = False) -> LocalPart:
         # A channel that does not open may mean a dead link: its keepalive has to find that out first.
         patience_s = profile.keepalive_interval_s * (profile.keepalive_count + 1)
         listener = Listener(
@@ -217,12 +217,12 @@ class Forwards:
             forward.listen,
             hold_s=profile.hold_s,
             changed=self._traffic,
-            page=self._page if is_jupyter and profile.waiting_page else None,
+            page=self._page if is_served and profile.waiting_page and profile.has_pages else None,
             room=self._room,
             open_timeout_s=max(_CHANNEL_TIMEOUT_S, patience_s + _AFTER_KEEPALIVE_S),
             dynamic=forward.kind == "dynamic",
         )
-        return LocalPart(forward, listener, is_jupyter=is_jupyter, changed=self._changed)
+        return LocalPart(forward, listener, is_served=is_served, changed=self._changed)
 
     def _changed(self) -> None:
         self.changes.notify()
@@ -235,3 +235,8 @@ class Forwards:
     def _traffic(self) -> None:
         self.traffic.notify()
         self._tell_traffic()
+
+
+def listening_of(profile: Profile) -> tuple[float, bool, bool]:
+    """What of a profile its listeners are made with for good."""
+    return profile.hold_s, profile.waiting_page, profile.has_pages

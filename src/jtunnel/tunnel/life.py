@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from jtunnel.changes import Changes, first_of
 from jtunnel.config.profile import Profile
 from jtunnel.errors import ChannelError, JTunnelError, ServerError
-from jtunnel.jupyter.record import node_names
-from jtunnel.jupyter.server import ElsewhereError
 from jtunnel.link.life import Link, end_if_cancelled
 from jtunnel.link.phase import Blocked, Serving, Waiting
 from jtunnel.link.registry import Links
+from jtunnel.service.record import node_names
+from jtunnel.service.server import ElsewhereError
 from jtunnel.ssh.connection import Connection
+from jtunnel.ssh.destination import Destination
 from jtunnel.ssh.prompts import Desk
 from jtunnel.status import State
 from jtunnel.tunnel.demand import Demand
-from jtunnel.tunnel.forwards import Forwards
+from jtunnel.tunnel.forwards import Forwards, listening_of
+from jtunnel.tunnel.kinds import server_life
+from jtunnel.tunnel.news import News
 from jtunnel.tunnel.parts import SECOND_LOOK_S
 from jtunnel.tunnel.phase import (
     Down,
@@ -39,8 +41,6 @@ from jtunnel.tunnel.phase import (
     check_step,
     derive_state,
 )
-from jtunnel.tunnel.server import ServerLife
-from jtunnel.tunnel.story import Story
 from jtunnel.tunnel.transition import Transition
 from jtunnel.tunnel.ways import Ways
 
@@ -58,7 +58,7 @@ class Tunnel:
         self,
         profile: Profile,
         links: Links,
-        jupyter_port: int,
+        server_port: int,
         *,
         changed: Callable[[], None],
         page: Callable[[], bytes],
@@ -66,21 +66,17 @@ class Tunnel:
     ) -> None:
         self.profile = profile
         self.phase: Phase = Down()
-        self.since = datetime.now(UTC)
         self.reconnects = 0
         self.desk = Desk()
         self.link: Link | None = None
-        self.server = _server(profile)
-        self.jupyter_port = jupyter_port
-        self.forwards = Forwards(
-            profile, jupyter_port, changed=self._report, traffic=self._traffic, page=page
-        )
+        self.server = server_life(profile)
+        self.server_port = server_port
+        self.forwards = Forwards(profile, server_port, changed=self._report, traffic=self._traffic, page=page)
         self._demand = Demand(
             profile, self.forwards, is_coming=lambda: self.state[0] in ("connecting", "starting")
         )
         self._links = links
         self._changed = changed
-        self._tell = tell
         self._ways = Ways(profile)
         self._used: Connection | None = None
         self._last_used: Connection | None = None
@@ -88,8 +84,7 @@ class Tunnel:
         self._renewed = asyncio.Event()
         self._steps = Changes()
         self._was_up = False
-        self._told: tuple[State, str | None] = ("down", None)
-        self._story = Story(profile.name, self.forwards.count)
+        self.news = News(profile.name, tell, self.forwards.count)
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": profile.name})
 
     @property
@@ -97,6 +92,11 @@ class Tunnel:
         """The connection, where it answers."""
         phase = self.link.phase if self.link else None
         return phase.connection if isinstance(phase, Serving) else None
+
+    @property
+    def destination(self) -> Destination:
+        """Where its link leads now."""
+        return self._ways.destination
 
     @property
     def is_resting(self) -> bool:
@@ -133,20 +133,19 @@ class Tunnel:
 
     def can_become(self, profile: Profile) -> bool:
         """Whether `become` takes this profile; else another tunnel has to take this one's place."""
-        mine = self.profile
-        return profile.hold_s == mine.hold_s and profile.waiting_page == mine.waiting_page
+        return listening_of(profile) == listening_of(self.profile)
 
-    async def become(self, profile: Profile, jupyter_port: int) -> None:
+    async def become(self, profile: Profile, server_port: int) -> None:
         """Take on an edited profile; what is the same in it goes on untouched."""
-        old, self.profile, self.jupyter_port = self.profile, profile, jupyter_port
-        if profile.jupyter != old.jupyter:
-            self.server = _server(profile)
+        old, self.profile, self.server_port = self.profile, profile, server_port
+        if profile.served != old.served:
+            self.server = server_life(profile)
             self._renewed.set()
         if self._ways.follow(profile, anew=profile.share != old.share) and self.server:
             self.server.forget()
-        await self.forwards.converge(profile, jupyter_port)
+        await self.forwards.converge(profile, server_port)
         self._demand.follow(profile)
-        is_edited = (profile.jupyter, profile.forwards) != (old.jupyter, old.forwards)
+        is_edited = (profile.served, profile.forwards) != (old.served, old.forwards)
         if is_edited and isinstance(self.phase, Stopped):
             # What a person had to do may be just this.
             self._woken.set()
@@ -165,6 +164,17 @@ class Tunnel:
             server.allow_start()
             server.doubt(connection)
             await self._steps.until(lambda: not isinstance(self.phase, Up))
+
+    async def change_server(self, connection: Connection, *, end_present: bool) -> None:
+        """End the present server and start another, or just look anew; returns when that has begun."""
+        assert self.server is not None
+        if end_present:
+            self.server.renew(connection)
+        else:
+            self.server.forget()
+            self.server.doubt(connection)
+        self._woken.set()
+        await self._steps.until(lambda: not isinstance(self.phase, Up))
 
     async def run(self) -> None:
         """Live until cancelled; a bug of ours blocks this tunnel and no other."""
@@ -211,7 +221,7 @@ class Tunnel:
 
     async def _connect(self) -> None:
         """Use one link until another is to be used, or none."""
-        destination = self._ways.destination
+        destination = self.destination
         owner = None if self.profile.share else self.profile.name
         async with self._links.lease(destination, self.desk, owner=owner) as link:
             self.link = link
@@ -267,9 +277,9 @@ class Tunnel:
             ]
             while await self.forwards.gates.hold_while_suspected(connection, link):
                 self._report()
-                if self.forwards.jupyter:
+                if self.forwards.served:
                     # It may have gone meanwhile: `up` says that it answers.
-                    self.forwards.jupyter.listener.failed.set()
+                    self.forwards.served.listener.failed.set()
             for work in works:
                 work.cancel()
         self._log.info("%s", _GIVEN_UP if connection.is_lost else _TAKEN_OVER)
@@ -278,7 +288,7 @@ class Tunnel:
             self._enter(Linking())
 
     async def _serve_all(self, connection: Connection, link: Link) -> None:
-        """Serve, and begin anew whenever the profile has another jupyter table."""
+        """Serve, and begin anew whenever the profile has another server."""
         while True:
             self._renewed.clear()
             await first_of(self._serve(connection, link), self._renewed.wait())
@@ -319,7 +329,7 @@ class Tunnel:
         return is_new
 
     async def _bring_up(self, connection: Connection, link: Link) -> None:
-        server, part = self.server, self.forwards.jupyter
+        server, part = self.server, self.forwards.served
         if server and part and part.listening:
             self._enter(Searching())
             target = await server.bring_up(
@@ -332,7 +342,7 @@ class Tunnel:
 
     async def _stay_up(self, connection: Connection, link: Link) -> None:
         """Return when Jupyter has stopped answering or can be reached at last; without Jupyter, never."""
-        server, part = self.server, self.forwards.jupyter
+        server, part = self.server, self.forwards.served
         if server is None or part is None:
             await asyncio.Event().wait()
         elif server.current is None:
@@ -352,7 +362,7 @@ class Tunnel:
         if not isinstance(self.phase, Stopped):
             self._woken.clear()
             self._enter(Stopped(error))
-        part = self.forwards.jupyter
+        part = self.forwards.served
         if part and error.kind == "server-gone":
             # JupyterLab must see that its kernels are gone, not wait for them.
             self.forwards.gates.refuse(part.listener)
@@ -378,23 +388,11 @@ class Tunnel:
             self.link.hasten(self, waits=waits)
 
     def _report(self) -> None:
-        """Tell of a change of state, with its time; and the board in any case."""
+        """Tell of a change of state; and the board in any case."""
         state, error = self.state
-        told = state, error.kind if error else None
-        now = datetime.now(UTC)
-        if told != self._told:
-            old, self._told = self._told[0], told
-            if state != old:
-                self.since = now
-            server = self.server
-            url = server.url(self.jupyter_port, token=False) if server and server.current else None
-            self._tell(self.profile, Transition(self.profile.name, old, state, error, now, url))
-            self.forwards.traffic.notify()
+        url = self.server.url(self.server_port, token=False) if self.server else None
         # Those who waited are served a moment later, and belong to the story.
-        if not (state == "up" and self.forwards.gates.are_held):
-            self._story.tell(state, error, now)
+        settled = not (state == "up" and self.forwards.gates.are_held)
+        if self.news.tell(self.profile, state, error, url, settled=settled):
+            self.forwards.traffic.notify()
         self._changed()
-
-
-def _server(profile: Profile) -> ServerLife | None:
-    return ServerLife(profile.name, profile.jupyter, profile.host) if profile.jupyter else None

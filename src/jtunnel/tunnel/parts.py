@@ -86,11 +86,11 @@ class LocalPart:
     """A local or dynamic forward, or Jupyter's: what arrives here is taken to the far side."""
 
     def __init__(
-        self, forward: Forward, listener: Listener, *, is_jupyter: bool, changed: Callable[[], None]
+        self, forward: Forward, listener: Listener, *, is_served: bool, changed: Callable[[], None]
     ) -> None:
         self.forward = forward
         self.listener = listener
-        self._is_jupyter = is_jupyter
+        self._is_served = is_served
         self._changed = changed
         self._work: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
@@ -99,7 +99,7 @@ class LocalPart:
         self._refusal: JTunnelError | None = None
         self._binds_again = self._tries_again = False
         # Jupyter's listener needs no trial: the tunnel asks its server.
-        self.is_tried = is_jupyter
+        self.is_tried = is_served
 
     @property
     def address(self) -> Address:
@@ -155,7 +155,7 @@ class LocalPart:
         self._changed()
 
     def begin(self, tasks: asyncio.TaskGroup, gates: Gates, connection: Connection, link: Link) -> None:
-        if not self._is_jupyter:
+        if not self._is_served:
             self.is_tried = False
             self._work = tasks.create_task(self._serve(gates, connection, link))
 
@@ -172,7 +172,7 @@ class LocalPart:
     def reset(self) -> None:
         self.failure = self._refusal = None
         self._binds_again = self._tries_again = False
-        self.is_tried = self._is_jupyter
+        self.is_tried = self._is_served
         self.listener.problem = None
 
     async def _serve(self, gates: Gates, connection: Connection, link: Link) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from jtunnel.errors import JTunnelError
 from jtunnel.link import phase as link
-from jtunnel.status import ForwardStatus, JupyterStatus, Problem, TunnelStatus
+from jtunnel.status import ForwardStatus, JupyterStatus, Problem, ServiceStatus, TunnelStatus
 from jtunnel.tunnel.life import Tunnel
 from jtunnel.tunnel.parts import Part
 
@@ -25,7 +25,7 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
     return {
         "name": profile.name,
         "state": state,
-        "since": format_time(tunnel.since),
+        "since": format_time(tunnel.news.since),
         "wanted": wanted,
         "autostart": profile.autostart,
         "tags": list(profile.tags),
@@ -40,7 +40,8 @@ def report_tunnel(tunnel: Tunnel, *, wanted: bool) -> TunnelStatus:
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
         "problem": _problem(error, profile.name),
         "forwards": [_forward(part, _target(tunnel, part)) for part in tunnel.forwards],
-        "jupyter": _jupyter(tunnel),
+        "jupyter": _jupyter(tunnel) if profile.jupyter else None,
+        "service": _service(tunnel) if profile.service else None,
     }
 
 
@@ -77,7 +78,7 @@ def _forward(part: Part, target: str | None) -> ForwardStatus:
 
 
 def _target(tunnel: Tunnel, part: Part) -> str | None:
-    if part is tunnel.forwards.jupyter:
+    if part is tunnel.forwards.served:
         server = tunnel.server.current if tunnel.server else None
         return str(server.target) if server else None
     return str(part.forward.target) if part.forward.target else None
@@ -90,7 +91,7 @@ def _jupyter(tunnel: Tunnel) -> JupyterStatus | None:
     server, answer = life.current, life.answer
     return {
         "state": life.state,
-        "url": life.url(tunnel.jupyter_port, token=False) if server else None,
+        "url": life.url(tunnel.server_port, token=False),
         "version": answer.version if answer else None,
         "pid": server.pid if server else None,
         "host": server.host if server else None,
@@ -98,6 +99,27 @@ def _jupyter(tunnel: Tunnel) -> JupyterStatus | None:
         "root_dir": server.root_dir if server else None,
         "origin": server.origin if server else None,
         "kernels": answer.kernels if answer else None,
+        "busy": answer.busy if answer else None,
         "last_activity": answer.last_activity if answer else None,
+        "environment": (server.environment or None) if server else None,
+        "log": server.log if server else None,
+        "password": server.asks_password_only if server else False,
+        "secure": server.secure if server else False,
         "job": None,
+    }
+
+
+def _service(tunnel: Tunnel) -> ServiceStatus | None:
+    life = tunnel.server
+    if life is None:
+        return None
+    server = life.current
+    return {
+        "state": life.state,
+        "url": life.url(tunnel.server_port, token=False),
+        "pid": (server.pid or None) if server else None,
+        "host": server.host if server else None,
+        "target": str(server.target) if server else None,
+        "origin": server.origin if server else None,
+        "log": server.log if server else None,
     }

@@ -240,6 +240,8 @@ def _headline(status: TunnelStatus) -> str:
     words = _HEADLINES[state]
     if state == "starting" and jupyter:
         words = _STARTING.get(jupyter["state"], words)
+    elif problem and problem["kind"] == "server-gone" and not jupyter:
+        words = "The server is gone"
     elif problem and problem["kind"] in _PROBLEMS:
         words = _PROBLEMS[problem["kind"]]
     return words.format(alias=status["alias"])

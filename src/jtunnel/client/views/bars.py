@@ -14,7 +14,7 @@ from jtunnel.client import terminal
 from jtunnel.client.connection import result_of
 from jtunnel.client.dial import dial
 from jtunnel.client.feed import Feed, selection
-from jtunnel.client.views import render
+from jtunnel.client.views import render, served
 from jtunnel.client.views.tally import FIELDS, Tally
 from jtunnel.errors import EXIT_DONE, ConfigError, JTunnelError
 
@@ -105,7 +105,7 @@ def xbar(tally: Tally) -> str:
     for tunnel in tally.tunnels:
         name, running = tunnel["name"], tunnel["state"] != "down"
         lines.append(_entry(_tooltip(tunnel), color=_COLOURS[_kind(tunnel)]))
-        if tunnel["jupyter"]:
+        if (server := served.server_of(tunnel)) and (tunnel["jupyter"] or server["url"]):
             lines.append(_entry("--Open in the browser", program, "open", name))
         lines.append(
             _entry("--Take down", program, "down", name)

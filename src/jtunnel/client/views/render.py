@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from jtunnel.client.views import served
 from jtunnel.client.views.measures import latency, moment, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Final
 
     from jtunnel.status import ForwardStatus, Problem, TunnelStatus
 
 _GAP: Final = "  "
-_JUPYTER_WORDS: Final[Mapping[str, str]] = {
-    "searching": "looking for Jupyter",
-    "starting": "starting JupyterLab",
-    "queued": "waiting for its batch job",
-    "not-answering": "waiting for Jupyter to answer",
-}
-_CHECKING: Final = "checking Jupyter"
 
 
 def state_word(tunnel: TunnelStatus) -> str:
     """The state as a table has it, with words of their own for tunnels at rest and for known servers."""
     if is_at_rest(tunnel):
         return "on demand"
-    return _CHECKING if _is_checking(tunnel) else tunnel["state"]
+    return _checking(tunnel) or tunnel["state"]
 
 
 def is_at_rest(tunnel: TunnelStatus) -> bool:
@@ -71,10 +64,10 @@ def problem_text(problem: Problem) -> str:
 
 
 def addresses(tunnel: TunnelStatus) -> list[str]:
-    """Where a tunnel is reached on this machine: Jupyter's URL, else its listening sides."""
-    jupyter = tunnel["jupyter"]
-    if jupyter is not None and jupyter["url"]:
-        return [jupyter["url"]]
+    """Where a tunnel is reached on this machine: its server's URL, else its listening sides."""
+    server = served.server_of(tunnel)
+    if server is not None and server["url"]:
+        return [server["url"]]
     local = [forward for forward in tunnel["forwards"] if forward["kind"] != "remote"]
     # Once something listens, what does not is no address to go to.
     listening = [forward["listen"] for forward in local if forward["listening"]]
@@ -107,22 +100,18 @@ def route(tunnel: TunnelStatus) -> str:
 
 
 def facts(tunnel: TunnelStatus, speeds: tuple[float, float] | None = None) -> str:
-    """What else is worth knowing of a tunnel that is looked at alone; empty of one that is down.
+    """What is worth knowing of the way of a tunnel that is looked at alone; empty of one that is down.
 
     `speeds`, the bytes a second in and out, are shown instead of what has flowed in all.
     """
     if tunnel["state"] == "down":
         return ""
-    jupyter, (came, went) = tunnel["jupyter"], traffic(tunnel)
+    came, went = traffic(tunnel)
     known = [route(tunnel)]
     if tunnel["latency_ms"] is not None:
         known.append(f"round trip {latency(tunnel['latency_ms'])}")
-    if jupyter and jupyter["root_dir"]:
-        known.append(f"Jupyter in {jupyter['root_dir']}")
-    if jupyter and jupyter["kernels"] is not None:
-        known.append(_plural(jupyter["kernels"], "kernel"))
     if tunnel["reconnects"]:
-        known.append(f"reconnected {_plural(tunnel['reconnects'], 'time')}")
+        known.append(f"reconnected {served.plural(tunnel['reconnects'], 'time')}")
     if speeds is not None:
         known.append(f"{size(speeds[0])}/s in, {size(speeds[1])}/s out")
     elif came or went:
@@ -153,15 +142,13 @@ def waiting(count: int) -> str:
 
 def activity(tunnel: TunnelStatus) -> str:
     """What a tunnel is doing, without times: it changes only when the tunnel does."""
-    state, jupyter, problem = tunnel["state"], tunnel["jupyter"], tunnel["problem"]
+    state, problem = tunnel["state"], tunnel["problem"]
     if state == "connecting":
         return f"connecting to {tunnel['alias']}"
     if state == "starting":
-        if _is_checking(tunnel):
-            return _CHECKING
-        return _JUPYTER_WORDS.get(jupyter["state"] if jupyter else "", "starting")
+        return _checking(tunnel) or served.doing(tunnel)
     if state == "queued":
-        return _JUPYTER_WORDS["queued"]
+        return "waiting for its batch job"
     if state in ("retrying", "blocked") and problem:
         return f"{state}: {problem['message']}"
     return "on demand" if is_at_rest(tunnel) else state
@@ -181,12 +168,12 @@ def progress(tunnel: TunnelStatus, now_s: float) -> str:
     return activity(tunnel)
 
 
-def _is_checking(tunnel: TunnelStatus) -> bool:
+def _checking(tunnel: TunnelStatus) -> str:
     # A server whose address is known is not looked for: it is asked whether it still is the one.
-    jupyter = tunnel["jupyter"]
-    return bool(
-        tunnel["state"] == "starting" and jupyter and jupyter["state"] == "searching" and jupyter["url"]
-    )
+    server = served.server_of(tunnel)
+    if tunnel["state"] == "starting" and server and server["state"] == "searching" and server["url"]:
+        return "checking Jupyter" if tunnel["jupyter"] else "checking it"
+    return ""
 
 
 def _is_private(listen: str) -> bool:
@@ -201,7 +188,3 @@ def _until_retry_s(tunnel: TunnelStatus, now_s: float) -> float:
     retry_at = tunnel["retry_at"]
     # Rounded up, so that the last second counts as one and not as none.
     return -((now_s - moment(retry_at)) // 1) if retry_at else 0.0
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ is none. The words come from `render`.
 from __future__ import annotations
 
 from jtunnel.client.terminal import printable
-from jtunnel.client.views import render
+from jtunnel.client.views import render, served
 from jtunnel.client.views.measures import latency, moment, size, span
 from jtunnel.client.views.width import columns, cut, pad, table, wrap
 
@@ -113,9 +113,10 @@ def _alone(
         lines += [_GAP + where for where in address]
     speeds = None if rates is None else rates.get(tunnel["name"], (0.0, 0.0))
     if facts := render.facts(tunnel, speeds):
-        lines += [_paint(each, _DIM, colour=colour) for each in wrap(printable(facts), width, _GAP)]
+        for fact in (facts, *served.server_lines(tunnel, now_s)):
+            lines += [_paint(each, _DIM, colour=colour) for each in wrap(printable(fact), width, _GAP)]
     # One forward is its address, which stands above.
-    others = [forward for forward in tunnel["forwards"] if forward["name"] != "jupyter"]
+    others = [forward for forward in tunnel["forwards"] if forward["name"] != served.own_forward(tunnel)]
     if len(tunnel["forwards"]) > 1 and others:
         rows = [tuple(map(printable, render.forward_cells(forward))) for forward in others]
         name_width, kind_width, _ = table(rows)
@@ -185,11 +186,12 @@ def _cells(tunnel: TunnelStatus, now_s: float, rates: Rates | None) -> dict[str,
 
 def _address(tunnel: TunnelStatus, noun: str = "") -> str:
     """The first place where a tunnel is reached, and how many forwards it has besides."""
-    jupyter, forwards = tunnel["jupyter"], tunnel["forwards"]
+    server, forwards = served.server_of(tunnel), tunnel["forwards"]
     found = render.places(tunnel)
     if not found:
         return ""
-    own = 1 if jupyter is None or not jupyter["url"] else sum(each["name"] == "jupyter" for each in forwards)
+    name = served.own_forward(tunnel)
+    own = 1 if server is None or not server["url"] else sum(each["name"] == name for each in forwards)
     more = len(forwards) - own
     return f"{found[0]} +{more}{noun}{'s' if noun and more > 1 else ''}" if more > 0 else found[0]
 

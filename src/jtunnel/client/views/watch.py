@@ -28,7 +28,7 @@ _SILENT_S: Final = 2.0
 #: What changes all the time while nothing happens: counters, and the dates of tries.
 _TUNNEL_COUNTERS: Final = frozenset({"latency_ms", "attempt", "retry_at"})
 _FORWARD_COUNTERS: Final = frozenset({"active", "held", "accepted", "bytes_in", "bytes_out"})
-_JUPYTER_COUNTERS: Final = frozenset({"kernels", "last_activity"})
+_JUPYTER_COUNTERS: Final = frozenset({"kernels", "busy", "last_activity"})
 
 
 def watch(

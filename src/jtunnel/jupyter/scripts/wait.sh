@@ -2,7 +2,8 @@
 # Expects $pid, $started, $needle (how a runtime file names our socket or port) and $sock ('' for TCP).
 
 has_runtime_file() {
-    runtime_dirs | while IFS= read -r h_dir; do
+    look_at "$pid"
+    runtime_dirs "$e_dirs" | while IFS= read -r h_dir; do
         grep -l -s -F -e "$needle" "$h_dir"/jpserver-*.json "$h_dir"/nbserver-*.json
     done | while IFS= read -r h_file; do
         h_pid=${h_file##*server-}
@@ -19,6 +20,7 @@ main() {
     say_machine
     say_record
     say_process "$pid" || say text "$(tail -n 60 "$log" 2>/dev/null | hex)"
-    say_runtime_files
+    look_at "$pid"
+    say_runtime_files "$e_dirs"
     if [ -n "$sock" ]; then say_socket "$sock"; else say_listeners; fi
 }

@@ -1,0 +1,1 @@
+"""`jtunnel setup`: the host's own Jupyter config, for servers that are started there by hand."""
