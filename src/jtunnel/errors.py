@@ -115,7 +115,7 @@ class ChannelError(JTunnelError):
     """One channel did not open: `forward-refused`, `target-refused` or `connection-lost`.
 
     `reason` may say more: of a target `refused` or `unreachable` (also of a name that is not known), of a
-    remote forward `twice`, where another over the same connection has the place.
+    remote forward `twice`, where another over the same connection has the place; of a command `slow`.
     """
 
     def __init__(self, kind: str, message: str, advice: str = "", *, reason: str = "") -> None:

@@ -282,3 +282,20 @@ def launch_as(shell: list[str], account: Account, key: str) -> Report:
     values = launch_values(account.home, "/bin/sleep") | {"arguments": "/bin/sleep 600"}
     text = compose("launch", "n", {"key": key, **values})
     return read_report(CommandResult(0, as_user(account, [*shell, "-s"], text), ""), "n")
+
+
+@pytest.mark.root
+def test_no_runtime_files_in_another_users_directory(home: RemoteHome, key: str, sleeper: str) -> None:
+    """Jupyter would write a page with the token there that all can read."""
+    directory = os.path.join(home.path, "for all")
+    os.mkdir(directory)
+    os.chmod(directory, 0o777)
+    home.env["JUPYTER_RUNTIME_DIR"] = directory
+    log = f".local/share/jtunnel/{key}@{NODE}.log"
+    for owner, told in ((os.getuid(), directory), (65534, f"{home.path}/.local/share/jtunnel/runtime")):
+        os.chown(directory, owner, -1)
+        report = launch(shell_command("dash"), home, key, sleeper, kind="jupyter")
+        wait_for_program(int((report.one("launched") or "").split(" ")[0]), "sleep")
+        assert f"JUPYTER_RUNTIME_DIR={told}" in home.read(log).splitlines()
+        stop(shell_command("dash"), home, key, report, kind="jupyter")
+    assert stat.S_IMODE(os.stat(told).st_mode) == 0o700

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import socket
@@ -263,6 +264,30 @@ def test_a_wish_for_another_one_outlives_the_connection(home: RemoteHome) -> Non
     first, second, third = run(main())
     assert second != first
     assert third == second
+
+
+@pytest.mark.long
+def test_a_start_by_an_earlier_config_leaves_nothing(home: RemoteHome, port: int) -> None:
+    """It was edited while its server had not yet answered."""
+    key = new_key()
+    deaf = PlainService(ServiceOptions(command="/bin/sleep 600 {port}"), key)
+
+    async def main() -> psutil.Process:
+        start = asyncio.ensure_future(deaf.start(home.connect(), lambda _step: None, Wish()))
+        while not (running := [each for each in processes.running_with("HOME", home.path) if is_deaf(each)]):
+            await asyncio.sleep(0.1)
+        start.cancel()
+        await asyncio.wait([start])
+        return running[0]
+
+    left = run(main())
+    server = bring_up(home, PlainService(ServiceOptions(command=HTTP, port=port, ready="/"), key))
+    assert server.pid != left.pid
+    assert has_ended(left)
+
+
+def is_deaf(process: psutil.Process) -> bool:
+    return processes.is_live(process) and process.cmdline()[1:2] == ["600"]
 
 
 @pytest.mark.parametrize(

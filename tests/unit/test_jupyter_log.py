@@ -46,6 +46,7 @@ def test_nothing_in_a_log_steers_a_terminal() -> None:
 
 def test_a_token_in_a_log_is_left_out() -> None:
     text = decode_log(b"http://localhost:8888/lab?token=0123abcd\n or http://h/?token=9f9f&x=1\n\xff")
+    assert "'token': '...'" in decode_log(b"Config changed: {'IdentityProvider': {'token': '0123abcd'}}")
     assert "0123abcd" not in text
     assert "9f9f" not in text
     assert "token=...&x=1" in text

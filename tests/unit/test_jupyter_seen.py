@@ -82,7 +82,19 @@ def test_a_number_and_a_socket_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "which", ["", "-1", "1.5", "x:y", "http://", "http://h:99999/", "http://h/\x1b[2J", "\x00"]
+    "which",
+    [
+        "9" * 5000,
+        "http+unix://%2Ftmp%0Ax",
+        "",
+        "-1",
+        "1.5",
+        "x:y",
+        "http://",
+        "http://h:99999/",
+        "http://h/\x1b[2J",
+        "\x00",
+    ],
 )
 def test_what_names_nothing(which: str) -> None:
     with pytest.raises(ConfigError):

@@ -62,6 +62,14 @@ def test_the_state_follows_from_both_phases(
     assert tunnel.derive_state(phase, link_phase) == (state, error)
 
 
+def test_a_setback_is_shown_while_the_server_is_looked_for() -> None:
+    """Over a connection that answers, what went wrong there last is the problem until it is up."""
+    serving = link.Serving(CONNECTION)
+    assert tunnel.derive_state(tunnel.Searching(), serving, None, GONE) == ("retrying", GONE)
+    assert tunnel.derive_state(tunnel.Up(), serving, None, GONE) == ("up", None)
+    assert tunnel.derive_state(tunnel.Searching(), WAITING, None, GONE) == ("retrying", ERROR)
+
+
 @pytest.mark.parametrize(("phase", "link_phase"), list(itertools.product(TUNNEL_PHASES, LINK_PHASES)))
 def test_up_is_shown_only_with_a_live_link_and_a_proof(
     phase: tunnel.Phase, link_phase: link.Phase | None

@@ -158,7 +158,8 @@ class ServiceTable(_EnvironmentKeys):
     command: Command | None = Field(
         None,
         title="a command with its arguments, in one line",
-        description="What starts it; looked for on the remote host.",
+        description="What starts it; looked for on the remote host. No shell reads it: for variables, or "
+        "several commands, take sh -c '...'.",
         examples=["tensorboard --logdir runs --port {port}", "code-server --bind-addr 127.0.0.1:{port}"],
     )
     local_port: Port | Literal["auto"] | None = Field(

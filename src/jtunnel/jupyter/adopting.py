@@ -26,6 +26,8 @@ from jtunnel.service.server import Server, StrangerError
 from jtunnel.service.survey import LOOPBACK
 
 _LOOK_S: Final = 60.0
+#: Those of the greatest pid and port, and some more.
+_DIGITS: Final = 12
 _PORTS: Final = {"http": 80, "https": 443}
 #: Where a page of Jupyter's own begins in the path of an address; what is before it is the base_url.
 _PAGES: Final = frozenset(
@@ -69,7 +71,7 @@ class Named:
 
 def parse_which(which: str) -> Named:
     """Read PID|PORT|URL. Raises ConfigError `usage`, which never repeats the text: a token may be in it."""
-    if which.isascii() and which.isdigit():
+    if which.isascii() and which.isdigit() and len(which) <= _DIGITS:
         return Named(number=int(which))
     try:
         parts = urlsplit(which.strip())
@@ -82,7 +84,7 @@ def parse_which(which: str) -> Named:
     segments = [segment for segment in parts.path.split("/") if segment]
     before = next((at for at, segment in enumerate(segments) if segment in _PAGES), len(segments))
     base_url = "/".join(["", *segments[:before], ""])
-    if parts.scheme == "http+unix" and parts.netloc:
+    if parts.scheme == "http+unix" and parts.netloc and unquote(parts.netloc).isprintable():
         return Named(target=UnixAddress(unquote(parts.netloc)), base_url=base_url, token=token)
     if port is None or not parts.hostname:
         raise ConfigError(

@@ -33,7 +33,7 @@ class Jupyter:
 
     def __init__(self, options: JupyterOptions, key: str) -> None:
         self.options = options
-        self.key = key
+        self.key = self.name = key
 
     @property
     def is_bound_to_place(self) -> bool:

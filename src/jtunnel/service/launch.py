@@ -69,18 +69,18 @@ async def launch(
         here="1" if here else "",
     )
     record = parse_record(report.data("record"))
-    if (problem := _problem(report, ground.node, key)) is not None:
+    if (problem := _problem(report, ground.node, service.name)) is not None:
         raise problem
     if record is None:
         raise ServerError(
             "jupyter-failed",
             f"the state record on {ground.node} vanished as soon as it was written",
-            f"try again: jtunnel up {key}",
+            f"try again: jtunnel up {service.name}",
         )
     return record
 
 
-def _problem(report: Report, node: str, key: str) -> ServerError | None:
+def _problem(report: Report, node: str, name: str) -> ServerError | None:
     """Why nothing was started, if that is so."""
     if (lock := report.one("locked")) is not None:
         return ServerError(
@@ -92,7 +92,7 @@ def _problem(report: Report, node: str, key: str) -> ServerError | None:
         return ServerError(
             "jupyter-failed",
             f"systemd on {node} ends your processes at logout (KillUserProcesses=yes) and lingering is off",
-            f"allow it there with `loginctl enable-linger`, then `jtunnel up {key}`",
+            f"allow it there with `loginctl enable-linger`, then `jtunnel up {name}`",
         )
     if (failed := report.one("failed")) is not None:
         why = one_line(report.one("why") or "")

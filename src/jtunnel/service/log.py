@@ -15,7 +15,8 @@ from jtunnel.service.script import Report, run_script
 _ENTRY: Final = re.compile(r"^\[(?P<level>[DIWEC]) [^\]]*\]\s*(?P<text>.*)$")
 #: The last line of a traceback, or what a shell, Python or nohup says of a program.
 _FAILURE: Final = re.compile(r"^([\w.]+(Error|Exception)\b|SystemExit|\S+: .|.*\berror\b)", re.IGNORECASE)
-_TOKEN: Final = re.compile(r"(token=)[^&\s\"']+")
+#: In addresses, and in the settings that a Jupyter tells where its log level is DEBUG.
+_TOKEN: Final = re.compile(r"(token(?:=|['\"]: ['\"]))[^&\s\"']+")
 #: Colours and the like (ECMA-48 §5.4).
 _CONTROL_SEQUENCE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _LONGEST_REASON: Final = 300

@@ -25,7 +25,7 @@ from jtunnel.service.proof import is_still_there
 from jtunnel.service.ready import PAUSE_S, READY_S, REFUSALS, ROUND_S, ended_error, socket_refused_error
 from jtunnel.service.record import Record
 from jtunnel.service.search import Wish, check_elsewhere
-from jtunnel.service.server import Answer, NoAnswerError, NobodyListensError, Server
+from jtunnel.service.server import Answer, ElsewhereError, NoAnswerError, NobodyListensError, Server
 from jtunnel.service.service import Plan, Tell
 from jtunnel.service.sight import Sight, ask_ready, look
 from jtunnel.service.start import start
@@ -44,7 +44,7 @@ class PlainService:
 
     def __init__(self, options: ServiceOptions, name: str) -> None:
         self.options = options
-        self._name = name
+        self.name = name
         # The profile may have had a Jupyter server by its own name.
         self.key = f"{name}+service"
         self._words = shlex.split(options.command or "")
@@ -71,7 +71,7 @@ class PlainService:
             sight = await self._look(remote, wish)
             if (record := self.usable_record(sight.survey)) is not None:
                 return await self._introduce(remote, record.server)
-            server = sight.server(self.options, self._sock, self._name)
+            server = sight.server(self.options, self._sock, self.name)
             if server is not None:
                 if server.pid:
                     await write_record(remote, self.key, Record(server, command=None, ready=True))
@@ -136,7 +136,7 @@ class PlainService:
         return ServerError(
             "service-missing",
             f"nobody listens at {where} on {survey.node}",
-            f"start it there, or set a command in [profiles.{self._name}.service]",
+            f"start it there, or set a command in [profiles.{self.name}.service]",
         )
 
     async def search(self, remote: Remote, wish: Wish) -> Survey:
@@ -162,7 +162,7 @@ class PlainService:
             directory=self.options.directory,
             port=self.options.port,
             environment=self.options.environment,
-            table=f"[profiles.{self._name}.service]",
+            table=f"[profiles.{self.name}.service]",
         )
         return await prepare(remote, request, self.key)
 
@@ -186,31 +186,34 @@ class PlainService:
                 if sight.remains and loop.time() < ended_at + _HANDOVER_S:
                     await asyncio.sleep(PAUSE_S)
                     continue
-                raise ended_error(self.noun, server, self._name, reason(sight.log_text))
+                raise ended_error(self.noun, server, self.name, reason(sight.log_text))
             try:
                 sight.check_same(known)
                 await ask_ready(remote, known, self.options.ready, timeout_s=_ANSWER_S)
             except NobodyListensError:
                 refusals += isinstance(known.target, UnixAddress) and sight.survey.owned(known.target) is True
                 if refusals >= REFUSALS:
-                    advice = f"let it listen on a port: set port in [profiles.{self._name}.service]"
+                    advice = f"let it listen on a port: set port in [profiles.{self.name}.service]"
                     raise socket_refused_error(known, advice) from None
             except NoAnswerError as error:
                 said = error.message
             else:
-                return known
+                # Who listens first and goes into the background then may have gone by now.
+                last = await look(remote, self.key, known, timeout_s=60.0)
+                if (settled := last.serving(known)) is not None:
+                    return settled
             await asyncio.sleep(PAUSE_S)
         raise NoAnswerError(
             "jupyter-failed",
             f"{self.noun} on {server.host} (pid {server.pid}) runs, and did not serve at {server.target} "
             f"within {READY_S:.0f} s" + (f": {said}" if said else ""),
-            f"see `jtunnel logs {self._name} --remote`, and check port and ready",
+            f"see `jtunnel logs {self.name} --remote`, and check port and ready",
         )
 
     async def _look(self, remote: Remote, wish: Wish) -> Sight:
         sight = await look(remote, self.key, None, timeout_s=60.0, options=self.options, last=wish.last)
         self._sock = sight.sock or self._sock
-        check_elsewhere(sight.survey, self.options, self._name, wish)
+        check_elsewhere(sight.survey, self.options, self.name, wish)
         return sight
 
     async def _introduce(self, remote: Remote, server: Server) -> Server:
@@ -233,7 +236,7 @@ class PlainService:
         if self._sock is not None:
             return UnixAddress(self._sock)
         if "{socket}" in (self.options.command or ""):
-            return ground.new_socket(f"[profiles.{self._name}.service]", self.key)
+            return ground.new_socket(f"[profiles.{self.name}.service]", self.key)
         return ground.free_port()
 
 
@@ -243,6 +246,9 @@ def _own_words() -> Iterator[None]:
     try:
         yield
     except ServerError as error:
+        if isinstance(error, ElsewhereError):
+            said = error.message.replace("the Jupyter server", "the server", 1)
+            error.message = said.replace("+service", "", 1)
         if error.kind.startswith("jupyter-"):
             error.kind = error.kind.replace("jupyter-", "service-")
         raise

@@ -70,6 +70,7 @@ async def run_script(
             "connection-lost",
             f"the remote did not finish a command within {timeout_s:.0f} s",
             "it is tried again; a slow home directory or shell start-up file may be the cause",
+            reason="slow",
         ) from None
     return read_report(result, nonce)
 

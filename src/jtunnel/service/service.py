@@ -45,6 +45,11 @@ class Startable(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """What a person calls its profile."""
+        ...
+
+    @property
     def noun(self) -> str:
         """What messages call it: Jupyter, or the name of its program."""
         ...

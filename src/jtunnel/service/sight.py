@@ -51,7 +51,8 @@ class Sight:
                 f"{target} on {self.survey.node} is held by another user's process",
                 f"choose another place in [profiles.{name}.service]",
             )
-        pid, started = self.holder or (0, "")
+        # A process of ours may hold the same port of another address.
+        pid, started = (self.holder if self.survey.owned(target) is not False else None) or (0, "")
         return Server(
             target=target,
             base_url="/",
@@ -89,7 +90,8 @@ class Sight:
             raise ElsewhereError(server, self.survey.node, advice)
         if server.pid and not self.survey.runs(server.pid, server.started):
             raise ServerError("server-gone", f"the process {server.pid} on {server.host} has ended")
-        if self.survey.owned(server.target) is False and not self._is_systems(server.target):
+        is_systems = not server.pid and self._is_systems(server.target)
+        if self.survey.owned(server.target) is False and not is_systems:
             raise NobodyListensError("jupyter-failed", f"nobody of yours listens at {server.target}")
 
     def _target(self, options: ServiceOptions, sock: str | None) -> Address | None:

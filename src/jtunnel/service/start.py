@@ -20,6 +20,7 @@ from jtunnel.service.script import run_script
 from jtunnel.service.search import Wish
 from jtunnel.service.server import Server
 from jtunnel.service.service import Plan, Startable, Tell
+from jtunnel.service.survey import Survey
 
 #: A port that was free may be taken meanwhile, and sshd may turn out to forward to ports only.
 _ATTEMPTS: Final = 4
@@ -41,6 +42,7 @@ async def start(remote: Remote, service: Startable, tell: Tell, wish: Wish) -> S
                 raise
     if not service.may_start:
         raise service.missing(survey)
+    await _end_unused(remote, service, survey)
     recorded = survey.record.server if survey.record is not None else None
     passed_over = f"{recorded.pid} {recorded.started}" if recorded is not None else ""
     for _ in range(_ATTEMPTS):
@@ -61,8 +63,18 @@ async def start(remote: Remote, service: Startable, tell: Tell, wish: Wish) -> S
     raise ServerError(
         "jupyter-failed",
         f"{service.noun} did not start on {survey.node} in {_ATTEMPTS} attempts",
-        f"see `jtunnel logs {service.key} --remote`",
+        f"see `jtunnel logs {service.name} --remote`",
     )
+
+
+async def _end_unused(remote: Remote, service: Startable, survey: Survey) -> None:
+    """End what an earlier config began to start, and nobody has used: nobody would know of it any more."""
+    record = survey.record
+    if record is None or record.ready or record.server.origin != "started":
+        return
+    server = record.server
+    if server.host == survey.node and survey.runs(server.pid, server.started):
+        await end_process(remote, server, service.key, grace_s=0, group=True, kind=service.kind)
 
 
 async def _plan(remote: Remote, ground: Ground, service: Startable) -> Plan:
@@ -90,16 +102,16 @@ async def _join(remote: Remote, service: Startable, record: Record, tell: Tell) 
         if isinstance(error, SocketRefusedError) and not service.is_bound_to_place:
             await run_script(remote, "refuse", key, timeout_s=LAUNCH_S)
             if record.ready:
-                raise _unreachable(service.noun, server, key) from None
+                raise _unreachable(service.noun, server, service.name) from None
         raise
     if not record.ready:
         await write_record(remote, key, Record(ready, record.command, ready=True))
     return ready
 
 
-def _unreachable(noun: str, server: Server, key: str) -> ServerError:
+def _unreachable(noun: str, server: Server, name: str) -> ServerError:
     return ServerError(
         "forward-refused",
         f"the {noun} on {server.host} (pid {server.pid}) listens on a socket, and sshd forwards to none",
-        f"save your work and end it (`jtunnel stop {key}`): the next one will listen on a port",
+        f"save your work and end it (`jtunnel stop {name}`): the next one will listen on a port",
     )

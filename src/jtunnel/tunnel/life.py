@@ -84,6 +84,7 @@ class Tunnel:
         self._renewed = asyncio.Event()
         self._steps = Changes()
         self._was_up = False
+        self._setback: ChannelError | None = None
         self.news = News(profile.name, tell, self.forwards.count)
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"tunnel": profile.name})
 
@@ -115,7 +116,7 @@ class Tunnel:
         phase = self.phase if not is_new or isinstance(self.phase, Down | Resting | Stopped) else Linking()
         if isinstance(phase, Up) and self.server and not self.server.current and not self.forwards.trouble:
             phase = Linking()  # its port was opened late, and the server is not yet looked for
-        return derive_state(phase, link_phase, self.forwards.trouble)
+        return derive_state(phase, link_phase, self.forwards.trouble, self._setback)
 
     def wake(self, *, may_start: bool = True) -> None:
         """A person wants it: try again at once whatever it waits for, and start a server if need be."""
@@ -312,6 +313,7 @@ class Tunnel:
                     continue
                 if self._goes_elsewhere(error, link):
                     await asyncio.Event().wait()
+                self._setback = error if isinstance(error, ChannelError) and error.reason == "slow" else None
                 if error.kind == "connection-lost":
                     link.suspect(error.message, connection)
                     await asyncio.sleep(SECOND_LOOK_S)
@@ -337,7 +339,7 @@ class Tunnel:
             )
             part.listener.problem = None
             self.forwards.gates.open(part.listener, connection, link, target)
-        self._was_up = self._ways.is_proven = True
+        self._was_up, self._ways.is_proven, self._setback = True, True, None
         self._enter(Up())
 
     async def _stay_up(self, connection: Connection, link: Link) -> None:

@@ -84,9 +84,16 @@ def check_step(old: Phase, new: Phase) -> None:
 
 
 def derive_state(
-    phase: Phase, link_phase: link.Phase | None, trouble: Trouble | None = None
+    phase: Phase,
+    link_phase: link.Phase | None,
+    trouble: Trouble | None = None,
+    setback: JTunnelError | None = None,
 ) -> tuple[State, JTunnelError | None]:
-    """The state of the contract, and the problem behind it; `trouble` is that of the forwards."""
+    """The state of the contract, and the problem behind it.
+
+    `trouble` is that of the forwards; `setback` is why the server is looked for once more, over a
+    connection that answers.
+    """
     if isinstance(phase, Down | Resting):
         return "down", None
     if isinstance(phase, Stopped):
@@ -103,6 +110,8 @@ def derive_state(
         case link.Serving():
             if isinstance(phase, Up):
                 return trouble or ("up", None)
+            if setback is not None:
+                return "retrying", setback
             return ("starting" if isinstance(phase, Searching | Starting) else "connecting"), None
         case _:
             return "connecting", None

@@ -25,10 +25,12 @@ certificate_files() {
     words | sed -n -e 's/^--\([A-Za-z]*\.\)\{0,1\}certfile=//p' -e '/^--\([A-Za-z]*\.\)\{0,1\}certfile$/{n;p;}'
     config_dirs | while IFS= read -r c_dir; do
         for c_file in "$c_dir"/jupyter*config.json "$c_dir"/jupyter*config.d/*.json; do
+            [ -f "$c_file" ] || continue
             sed -n 's/.*"certfile": *"\([^"]*\)".*/\1/p' "$c_file" 2>/dev/null
             say # sed ends no line that has no end
         done
         for c_file in "$c_dir"/jupyter*config.py; do
+            [ -f "$c_file" ] || continue
             sed -n -e '/^[^#]*\.certfile *=/{' -e "y/'/\"/" -e 's/.*= *[^"]*"\([^"]*\)".*/\1/p' -e '}' "$c_file" 2>/dev/null
             say
         done
@@ -45,6 +47,7 @@ main() {
         /*) ;;
         *) c_path=$root/$c_path ;;
         esac
+        [ -f "$c_path" ] || continue
         # A key may stand in the same file.
         c_text=$(sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$c_path" 2>/dev/null | head -c 65536 | hex)
         [ -z "$c_text" ] || say certificate "$c_text" "$c_path"

@@ -66,7 +66,7 @@ runtime_dirs() {
         for r_dir in "$JUPYTER_RUNTIME_DIR" "${JUPYTER_DATA_DIR:+$JUPYTER_DATA_DIR/runtime}" \
             "${XDG_DATA_HOME:+$XDG_DATA_HOME/jupyter/runtime}" "$HOME/.local/share/jupyter/runtime" \
             "${XDG_RUNTIME_DIR:-/run/user/$uid}/jupyter" "$HOME/Library/Jupyter/runtime" \
-            "$HOME/Library/Application Support/Jupyter/runtime" "$1"; do
+            "$HOME/Library/Application Support/Jupyter/runtime" "$state/runtime" "$1"; do
             say "$r_dir"
         done
     } | LC_ALL=C sort -u | while IFS= read -r r_dir; do

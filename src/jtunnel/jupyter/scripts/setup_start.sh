@@ -28,6 +28,8 @@ main() {
     # Not among our logs: the server is not one of ours. It is added to, since it may be an older server's, too.
     log=$HOME/jupyter.log
     true >>"$log" || { say failed "cannot write $log"; return; }
+    # Without a password, Jupyter prints its token there.
+    [ ! -O "$log" ] || chmod go-rwx "$log"
     umask "$usual_umask"
     say log "$log"
     eval "set -- $arguments"

@@ -11,7 +11,7 @@ after_end() {
     say "$e_dirs" | while IFS= read -r e_dir; do
         for e_kind in jpserver nbserver; do
             e_file=$e_dir/$e_kind-$pid
-            [ -n "$needle" ] && grep -q -s -F -e "$needle" "$e_file.json" && rm -f "$e_file.json" "$e_file-open.html"
+            [ -n "$needle" ] && [ -f "$e_file.json" ] && grep -q -s -F -e "$needle" "$e_file.json" && rm -f "$e_file.json" "$e_file-open.html"
         done
     done
 }

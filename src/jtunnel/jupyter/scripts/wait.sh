@@ -4,7 +4,10 @@
 has_runtime_file() {
     look_at "$pid"
     runtime_dirs "$e_dirs" | while IFS= read -r h_dir; do
-        grep -l -s -F -e "$needle" "$h_dir"/jpserver-*.json "$h_dir"/nbserver-*.json
+        for h_file in "$h_dir"/jpserver-*.json "$h_dir"/nbserver-*.json; do
+            # Where others can write, a pipe may stand there.
+            [ -f "$h_file" ] && [ -O "$h_file" ] && grep -q -s -F -e "$needle" "$h_file" && say "$h_file"
+        done
     done | while IFS= read -r h_file; do
         h_pid=${h_file##*server-}
         process_facts "${h_pid%.json}" && [ "$p_uid" = "$uid" ] && say "$h_pid"

@@ -106,6 +106,7 @@ run_detached() {
     sh -c 'echo "$PPID"' >"$record.$$" && read -r d_pid <"$record.$$" && process_facts "$d_pid" &&
         put "$record" "$(printf '{\n "pid": %s,\n "started": "%s",\n%s' "$d_pid" "$p_start" "$content")" || exit
     say "$d_pid" "$p_start"
+    trap '' HUP
     exec >"$2" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     [ ! -s "$1" ] || . "$1"
     rm -f "$1"
@@ -126,7 +127,7 @@ detach() {
     l_bin=${1%/*}
     # A background process of some shells ignores SIGINT, and kernels and terminals would inherit that.
     [ -z "$interpreter" ] || set -- "$interpreter" -c "$reset" "$@"
-    set -- nohup "$@"
+    ! command -v nohup >/dev/null || set -- nohup "$@"
     ! command -v setsid >/dev/null || set -- setsid "$@"
     [ -z "$scope" ] || set -- "$scope" --user --scope --quiet -- "$@"
     l_token=$token_file
@@ -144,12 +145,12 @@ begin() {
     why=''
     [ -z "$token_name" ] || keep_token || { fail "$token_file"; return; }
     [ ! -s "$log" ] || mv -f "$log" "$log.1"
-    if { : >"$log"; } 2>/dev/null; then
+    if { true >"$log"; } 2>/dev/null; then
         eval "set -- $arguments"
         detach "$@"
     fi
     if [ -n "$l_told" ]; then
-        [ -z "$here" ] || : >"$preferred"
+        [ -z "$here" ] || true >"$preferred"
         say launched "$l_told"
     else
         rm -f "$log" "$record.$$"

@@ -89,7 +89,7 @@ search() {
             [ "$s_other" != "${SHELL##*/}" ] && [ -n "$s_words" ] && command -v "$s_other" >/dev/null || continue
             ask_shell $s_words && in_environment try_names && return
         done
-        : >"$environment"
+        true >"$environment"
         add_variables
     fi
     in_environment in_usual_places || {
@@ -192,7 +192,7 @@ use_chosen() {
 }
 
 find_program() {
-    : >"$environment"
+    true >"$environment"
     if [ -n "$setup_sh" ]; then run_setup || return; fi
     add_variables
     case $python$conda_env$venv in

@@ -2,5 +2,6 @@
 
 main() {
     umask 077
-    : >"$refusal"
+    # Not `:`, which would end the shell where it cannot be written.
+    make_state_dir && true >"$refusal"
 }
