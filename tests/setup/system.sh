@@ -17,6 +17,7 @@ need chromium chromium
 need dash dash
 need tcsh tcsh
 need fish fish
+need ksh ksh
 need autossh autossh
 need zsh zsh
 need tmux tmux
