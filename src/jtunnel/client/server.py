@@ -130,7 +130,8 @@ def _hangs(connection: Connection, name: str) -> bool:
         tunnel = _look_up(connection, name)
     except JTunnelError:
         return False
-    server = server_of(tunnel) if tunnel else None
+    # A server of another kind is not asked before it is ended.
+    server = tunnel["jupyter"] if tunnel else None
     return bool(
         tunnel
         and tunnel["state"] not in ("down", "connecting", "retrying")

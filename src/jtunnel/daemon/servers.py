@@ -88,6 +88,12 @@ class ServerCalls:
     async def adopt(self, name: str, which: str) -> dict[str, Any]:
         """Use a server that runs there already, now and next time."""
         tunnel = self._manager.tunnel(name)
+        if tunnel.profile.service is not None:
+            raise ConfigError(
+                "usage",
+                f"{name} has a service: what listens at its place is adopted by itself",
+                f"bring it up with: jtunnel up {name}",
+            )
         if tunnel.profile.jupyter is None:
             raise ConfigError(
                 "usage", f"{name} has no jupyter table", f"add [profiles.{name}.jupyter] with: jtunnel edit"

@@ -237,6 +237,7 @@ class Forwards:
         self._tell_traffic()
 
 
-def listening_of(profile: Profile) -> tuple[float, bool, bool]:
-    """What of a profile its listeners are made with for good."""
-    return profile.hold_s, profile.waiting_page, profile.has_pages
+def are_alike(old: Profile, new: Profile) -> bool:
+    """Whether listeners that were made for one profile will do for the other; what they are made with stays."""
+    has_other_pages = bool(old.service and new.service) and old.has_pages != new.has_pages
+    return (old.hold_s, old.waiting_page) == (new.hold_s, new.waiting_page) and not has_other_pages

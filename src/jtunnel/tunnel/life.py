@@ -24,7 +24,7 @@ from jtunnel.ssh.destination import Destination
 from jtunnel.ssh.prompts import Desk
 from jtunnel.status import State
 from jtunnel.tunnel.demand import Demand
-from jtunnel.tunnel.forwards import Forwards, listening_of
+from jtunnel.tunnel.forwards import Forwards, are_alike
 from jtunnel.tunnel.kinds import server_life
 from jtunnel.tunnel.news import News
 from jtunnel.tunnel.parts import SECOND_LOOK_S
@@ -134,7 +134,7 @@ class Tunnel:
 
     def can_become(self, profile: Profile) -> bool:
         """Whether `become` takes this profile; else another tunnel has to take this one's place."""
-        return listening_of(profile) == listening_of(self.profile)
+        return are_alike(self.profile, profile)
 
     async def become(self, profile: Profile, server_port: int) -> None:
         """Take on an edited profile; what is the same in it goes on untouched."""
@@ -169,13 +169,13 @@ class Tunnel:
     async def change_server(self, connection: Connection, *, end_present: bool) -> None:
         """End the present server and start another, or just look anew; returns when that has begun."""
         assert self.server is not None
-        if end_present:
-            self.server.renew(connection)
-        else:
+        # Where its port is taken, it is up with its other forwards, and nothing begins.
+        serves = isinstance(self.phase, Up) and self.server.current is not None
+        if not end_present:
             self.server.forget()
-            self.server.doubt(connection)
+        (self.server.renew if end_present else self.server.doubt)(connection)
         self._woken.set()
-        await self._steps.until(lambda: not isinstance(self.phase, Up))
+        await self._steps.until(lambda: not (serves and isinstance(self.phase, Up)))
 
     async def run(self) -> None:
         """Live until cancelled; a bug of ours blocks this tunnel and no other."""
