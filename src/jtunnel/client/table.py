@@ -88,7 +88,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "client.control:take_down",
     ),
     "restart": (
-        "drop and bring up the SSH connection; Jupyter is left alone",
+        "renew the SSH connection or, with --server, the remote server",
         ("jtunnel restart gpu", "jtunnel restart --tag work", "jtunnel restart --server gpu"),
         (
             NAMES,

@@ -25,7 +25,7 @@ SERVER_COMMANDS: Final[Mapping[str, Command]] = {
         "client.control:print_url",
     ),
     "stop": (
-        "shut the remote Jupyter server down",
+        "shut a remote server down",
         ("jtunnel stop gpu", "jtunnel stop gpu --force", "jtunnel stop gpu --pid 4711"),
         (
             ONLY,

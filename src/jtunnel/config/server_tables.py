@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -190,6 +192,10 @@ class ServiceTable(_EnvironmentKeys):
             raise ConflictError('start = "never" needs the port or the socket to look at')
         if self.start == "if-absent" and self.command is None:
             raise ConflictError('needs a command, or start = "never"')
+        for name in re.findall(r"\{(\w+)\}", words):
+            if name not in ("port", "socket") and difflib.get_close_matches(name, ("port", "socket"), n=1):
+                near = difflib.get_close_matches(name, ("port", "socket"), n=1)[0]
+                raise ConflictError(f"{{{name}}} in the command stands for nothing; did you mean {{{near}}}?")
         if self.command and not (self.port or self.socket or "{port}" in words or "{socket}" in words):
             raise ConflictError("needs a port or a socket, or {port} in the command for a free one")
         return self

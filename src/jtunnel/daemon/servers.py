@@ -130,7 +130,7 @@ class ServerCalls:
         key = tunnel.server.service.key if tunnel.server else name
         if not isinstance(tunnel.phase, Down | Resting):
             # Who follows a log asks every second: a connection that is lost is not to be hurried by that.
-            _live_connection(tunnel, "read its log")
+            _check_connected(tunnel)
         async with self._visit(name) as connection:
             part = await read_log(
                 connection, key, max(1, min(lines, _MOST_LINES)), position=position, pid=adopted
@@ -174,6 +174,18 @@ def _too_slow(tunnel: Tunnel) -> JTunnelError:
         f"{tunnel.profile.host} did not answer in time",
         f"see `jtunnel status {tunnel.profile.name}`",
     )
+
+
+def _check_connected(tunnel: Tunnel) -> None:
+    """Raise ControlError where the log cannot be read now; what blocks the tunnel may be in that very log."""
+    if tunnel.connection is None:
+        name, (state, error) = tunnel.profile.name, tunnel.state
+        why = f": {error.message}" if state == "retrying" and error else ""
+        raise ControlError(
+            "not-up",
+            f"{name} is not connected now{why}",
+            f"bring it up to read its log: jtunnel up {name}",
+        )
 
 
 def _live_connection(tunnel: Tunnel, purpose: str) -> Connection:

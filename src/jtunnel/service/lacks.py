@@ -37,7 +37,7 @@ def check_setup(report: Report, node: str, lines: Sequence[str], table: str) -> 
         )
     raise ServerError(
         "jupyter-failed",
-        f"the setup line `{line}` failed in {name} on {node}" + (f": {said}" if said else ""),
+        f"the setup line `{line}` failed in {name} on {node}" + (f": {said.rstrip('. ')}" if said else ""),
         f"correct it in {table}",
     )
 

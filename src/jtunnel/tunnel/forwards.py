@@ -238,6 +238,6 @@ class Forwards:
 
 
 def are_alike(old: Profile, new: Profile) -> bool:
-    """Whether listeners that were made for one profile will do for the other; what they are made with stays."""
+    """Whether listeners made for one profile will do for the other: what they were made with stays."""
     has_other_pages = bool(old.service and new.service) and old.has_pages != new.has_pages
     return (old.hold_s, old.waiting_page) == (new.hold_s, new.waiting_page) and not has_other_pages
