@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import time
 from typing import Any
@@ -60,6 +62,15 @@ def test_servers_of_a_host(
         # What jtunnel started and nobody uses now is offered.
         ended = jtunnel.run("servers", NAME)
         assert f"jtunnel stop {NAME} --pid {first}" in ended.stderr
+
+        # Its end is said, though another one runs there whose kernels are others.
+        os.kill(by_hand.pid, signal.SIGKILL)
+        by_hand.wait()
+        gone = jtunnel.wait_state(NAME, "blocked", 60)["problem"]
+        assert gone is not None
+        assert gone["kind"] == "server-gone"
+        by_hand = begin(lab_account, command)
+        await_server(laptop, by_hand.pid)
 
         jtunnel.check("adopt", NAME, str(first))
         laptop.jtunnel.wait_state(NAME, "up", 60)

@@ -38,6 +38,9 @@ async def find(remote: Remote, options: JupyterOptions, key: str, wish: Wish = A
     choice = choose(see(survey, key), survey, options, key)
     passed_over = list(choice.passed_over)
     for found in choice.candidates:
+        if wish.stays and wish.last is not None and found.target != wish.last.target:
+            passed_over.append(f"pid {found.pid}: not the one that was used")
+            continue
         try:
             server = await meet(remote, survey, found, key)
         except ServerError as error:

@@ -36,12 +36,14 @@ class Wish:
     """What is wanted besides the options, for a search on whichever node the connection led to.
 
     `last` is the server that was used until now. With `here`, a person has said that this node will do,
-    wherever another server of the profile lives. `where` names the connection in messages.
+    wherever another server of the profile lives. `where` names the connection in messages. With `stays`, no
+    person has said that another server may take the place of `last`, whose kernels somebody may look for.
     """
 
     last: Server | None = None
     here: bool = False
     where: str = ""
+    stays: bool = False
 
 
 ANY_WISH: Final = Wish()

@@ -105,7 +105,8 @@ class ServerLife:
 
     @property
     def _wish(self) -> Wish:
-        return Wish(self.current, self._here, self._alias)
+        stays = self.current is not None and not self._may_start
+        return Wish(self.current, self._here, self._alias, stays)
 
     async def check(self, remote: Remote) -> None:
         """Ask the server once more; raises ServerError or ChannelError where it is not the one it was."""
