@@ -5,7 +5,6 @@ Each Jupyter is found only by what such a file puts on the PATH; the rest of the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 import psutil
@@ -141,14 +140,14 @@ def test_an_account_that_runs_no_commands(laptop: Laptop, account: Account, note
 
 def test_a_start_up_file_that_never_ends(laptop: Laptop, account: Account, notebook6_bin: str) -> None:
     """It is tried again by itself, and said; once the file is mended, the tunnel comes up."""
-    account.put_on_path(notebook6_bin)
-    hanging = account.write(".bashrc", "sleep 1000\n")
+    on_path = {".bash_profile": "PATH=BIN:$PATH\n"}
+    write_files(account, {**on_path, ".bashrc": "sleep 1000\n"}, notebook6_bin)
     laptop.jtunnel.check("up", NAME, "--no-wait")
     found = laptop.jtunnel.wait_state(NAME, "retrying", 120)
     assert found["problem"] is not None
     assert "did not finish a command within" in found["problem"]["message"]
     assert "shell start-up file may be the cause" in found["problem"]["advice"]
-    os.remove(hanging)
+    write_files(account, on_path, notebook6_bin)
     laptop.jtunnel.wait_state(NAME, "up", 120)
     assert laptop.jtunnel.tunnel(NAME)["problem"] is None
     laptop.jtunnel.check("stop", NAME, "--force")

@@ -154,7 +154,7 @@ def test_the_logout_ends_it_in_order(installed: TunnelUser) -> None:
     assert f"Stopped {UNIT}" in journal
     assert "Killing process" not in journal
     assert "Failed with result" not in journal
-    installed.machine.run("test", "!", "-e", f"/run/user/{installed.person.uid}")
+    installed.machine.wait_for(f"test ! -e /run/user/{installed.person.uid}")
 
 
 def test_with_linger_it_outlives_the_logout_and_needs_no_login(installed: TunnelUser) -> None:

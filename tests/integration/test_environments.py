@@ -314,6 +314,17 @@ SHELLS = {
 }
 
 
+def test_setup_lines_and_a_path_of_interactive_shells(home: RemoteHome) -> None:
+    """The lines succeed in a login shell; the program is where only an interactive one looks."""
+    home.env["SHELL"] = find_program("bash")
+    program = home.write("mod/bin/jupyter", "#!/bin/sh\n", mode=0o755)
+    home.write(".bash_profile", ". ~/.bashrc\n")
+    home.write(".bashrc", "[[ $- == *i* ]] || return\nPATH=$HOME/mod/bin:$PATH\n")
+    ground = ground_of(home, options_of(setup=["export FROM_SETUP=1"]))
+    assert ground.program == program
+    assert variables_of(home, ground)["FROM_SETUP"] == "1"
+
+
 @pytest.mark.parametrize(
     "case", [case if case == "tcsh" else pytest.param(case, marks=pytest.mark.long) for case in SHELLS]
 )

@@ -361,3 +361,12 @@ def test_somebody_elses_answer_is_no_sign_of_life(home: RemoteHome, port: int) -
         assert not await kind.is_still_there(remote, server, timeout_s=10)
 
     run(main())
+
+
+def test_jtunnels_own_listener_is_not_taken_for_it(home: RemoteHome) -> None:
+    """Where the host is this machine, the local port may be the very port that is looked at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kind = service(ServiceOptions(port=listener.getsockname()[1], start="never"))
+        with pytest.raises(ServerError, match="is jtunnel's own") as caught:
+            run(kind.find(home.connect(), Wish()))
+    assert 'local_port = "auto"' in caught.value.advice

@@ -37,7 +37,21 @@ def restarting(before: TunnelStatus) -> dict[str, Any]:
             talk.snapshot(document(shown))
 
     answer = {"stopped": True, "pid": 7}
-    return {"status": document(before), "restart_server": answer, "watch": watch}
+    return {
+        "status": document(before),
+        "servers": {"servers": [_listed(before)]},
+        "restart_server": answer,
+        "watch": watch,
+    }
+
+
+def _listed(shown: TunnelStatus) -> dict[str, Any]:
+    """Its server as it is now: the status may be half a minute old."""
+    server = shown["jupyter"]
+    assert server is not None
+    listed = {"pid": server["pid"], "kernels": server["kernels"], "busy": server["busy"]}
+    server["kernels"], server["busy"] = 0, 0
+    return listed
 
 
 @pytest.mark.parametrize(

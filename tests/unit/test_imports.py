@@ -36,7 +36,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "ssh": WORDS,
     # Profiles are values that the user's words were turned into: words themselves.
     "forward": WORDS | {"config.profile"},
-    "service": WORDS | {"config.profile"},
+    "service": WORDS | {"config.profile", "machine.boot"},
     "jupyter": WORDS | {"config.profile", "service"},
     "machine": frozenset({"changes"}),
     "link": WORDS | {"ssh", "machine"},

@@ -8,14 +8,15 @@ from jtunnel.client.names import one_name
 from jtunnel.client.prompts import find_terminal, insist_on_yes_or_no
 from jtunnel.client.server import STOP_S
 from jtunnel.client.up import Waiting, restart
-from jtunnel.errors import EXIT_FAILED, EXIT_USAGE
+from jtunnel.errors import EXIT_FAILED, EXIT_USAGE, JTunnelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from jtunnel.client.connection import Connection
     from jtunnel.client.prompts import Terminal
-    from jtunnel.status import StatusDocument, TunnelStatus
+    from jtunnel.status import ServersDocument, StatusDocument, TunnelStatus
 
 
 def run(
@@ -47,12 +48,27 @@ def restart_server(environ: Mapping[str, str], *, name: str | None, force: bool)
         person = find_terminal()
         document: StatusDocument = connection.call("status", {})
         tunnel = next((tunnel for tunnel in document["tunnels"] if tunnel["name"] == name), None)
-        if not (force or _agrees(person, name, tunnel)):
+        if not force and not _agrees(person, name, tunnel and _asked_now(connection, tunnel)):
             return EXIT_FAILED
         # Kernels that have become busy since are known to be lost: that is what was agreed to.
         connection.call("restart_server", {"name": name, "force": True}, timeout_s=STOP_S)
         stale = {name: tunnel["since"]} if tunnel else {}
         return Waiting(connection, [name], environ, person, stale=stale).run()
+
+
+def _asked_now(connection: Connection, tunnel: TunnelStatus) -> TunnelStatus:
+    """The tunnel with its kernels as they are now: those in the status may be half a minute old."""
+    jupyter = tunnel["jupyter"]
+    if not jupyter:
+        return tunnel
+    try:
+        found: ServersDocument = connection.call("servers", {"name": tunnel["name"]}, timeout_s=STOP_S)
+    except JTunnelError:
+        return tunnel
+    for server in found["servers"]:
+        if server["pid"] == jupyter["pid"]:
+            return {**tunnel, "jupyter": {**jupyter, "kernels": server["kernels"], "busy": server["busy"]}}
+    return tunnel
 
 
 def _agrees(person: Terminal | None, name: str, tunnel: TunnelStatus | None) -> bool:

@@ -140,18 +140,20 @@ def _hangs(connection: Connection, name: str) -> bool:
     )
 
 
-def _agrees(busy: int, name: str, pid: int | None) -> bool:
+def _agrees(busy: int | None, name: str, pid: int | None) -> bool:
     from jtunnel.client.prompts import find_terminal, insist_on_yes_or_no
 
-    kernels = "1 kernel is" if busy == 1 else f"{busy} kernels are"
+    kernels = "1 kernel is busy" if busy == 1 else f"{busy} kernels are busy"
+    if busy is None:
+        kernels = "it does not tell whether kernels are busy"
     person = find_terminal()
     if person is None:
         terminal.say(
-            f"{name}: {kernels} busy, so the server was left alone; "
+            f"{name}: {kernels}, so the server was left alone; "
             f"to stop it anyway: jtunnel stop {name}{f' --pid {pid}' if pid else ''} --force"
         )
         return False
-    answer = person.ask(f"{name}: {kernels} busy; stop anyway? (yes/no) ")
+    answer = person.ask(f"{name}: {kernels}; stop anyway? (yes/no) ")
     if insist_on_yes_or_no(person, answer) == "yes":
         return True
     terminal.say(f"{name}: the server was left alone")

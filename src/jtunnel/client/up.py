@@ -73,6 +73,8 @@ class Waiting:
         self._tunnels: dict[str, TunnelStatus] = {}
         self._stale = stale or {}
         self._has_asked = False
+        #: The server that each used at first: one that has ended is not to be replaced without a word.
+        self._first_pids: dict[str, int | None] = {}
         #: When the next try of each was at first: what failed before that was before we asked.
         self._first_retries: dict[str, str | None] = {}
 
@@ -123,6 +125,7 @@ class Waiting:
             self._tunnels = {tunnel["name"]: tunnel for tunnel in document["tunnels"]}
             for name, tunnel in self._tunnels.items():
                 self._first_retries.setdefault(name, tunnel["retry_at"])
+                self._first_pids.setdefault(name, served.pid_of(tunnel))
         elif method == "prompt" and self._person is not None:
             self._progress.clear()
             self._has_asked = True
@@ -175,6 +178,11 @@ class Waiting:
             if not quiet:
                 where = ", ".join(render.places(tunnel))
                 terminal.put(f"{name:<{longest}}  up  {where}".rstrip())
+            first, now = self._first_pids.get(name), served.pid_of(tunnel)
+            if first and now and first != now and name not in self._stale:
+                terminal.say(
+                    f"{name}: its server (pid {first}) had ended, and what ran in it; this is another"
+                )
             worth_knowing = (
                 render.forward_troubles(tunnel) + render.exposures(tunnel) + served.remarks(tunnel)
             )

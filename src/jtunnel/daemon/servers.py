@@ -45,7 +45,8 @@ class ServerCalls:
         assert tunnel.server is not None
         service = tunnel.server.service
         try:
-            if busy := 0 if force else await service.busy(connection, server):
+            busy = 0 if force else await service.busy(connection, server)
+            if busy != 0:
                 return {"stopped": False, "busy": busy}
             await service.stop(connection, server)
         except TimeoutError:
@@ -71,7 +72,8 @@ class ServerCalls:
                 "restart it there, as its owner",
             )
         try:
-            if busy := 0 if force else await service.busy(connection, server):
+            busy = 0 if force else await service.busy(connection, server)
+            if busy != 0:
                 return {"stopped": False, "busy": busy}
         except TimeoutError:
             raise _too_slow(tunnel) from None
@@ -145,8 +147,10 @@ class ServerCalls:
                 "not-up", f"{name} has no remote server", f"it has forwards only: jtunnel status {name}"
             )
         connection = _live_connection(tunnel, purpose)
-        server = tunnel.server.current
+        server, (state, error) = tunnel.server.current, tunnel.state
         if server is None or tunnel.server.state not in ("ready", "not-answering"):
+            if state == "blocked" and error is not None:
+                raise ControlError("not-up", f"{name} is blocked: {error.message}", error.advice)
             raise ControlError(
                 "not-up",
                 f"the {tunnel.server.service.noun} server of {name} is not up yet",

@@ -63,8 +63,8 @@ class Jupyter:
         question = ask_version(remote, server, timeout_s=timeout_s / 2)
         return await is_still_there(remote, server, question, timeout_s=timeout_s)
 
-    async def busy(self, remote: Remote, server: Server) -> int:
-        """How many kernels are at work."""
+    async def busy(self, remote: Remote, server: Server) -> int | None:
+        """How many kernels are at work; None where it tells nobody without a password."""
         return await stop.busy_kernels(remote, server)
 
     async def stop(self, remote: Remote, server: Server) -> None:
@@ -79,9 +79,10 @@ class Jupyter:
 
     def gone(self, server: Server, advice: str) -> ServerError:
         """See `Service`."""
-        return ServerError(
-            "server-gone", f"the Jupyter server on {server.host} is gone, and its kernels with it", advice
-        )
+        message = f"the Jupyter server on {server.host} is gone, and its kernels with it"
+        if self.options.idle_stop_s and server.origin == "started":
+            message += f"; idle_stop ends one that is unused for {self.options.idle_stop_s:g} s"
+        return ServerError("server-gone", message, advice)
 
     def missing(self, survey: Survey) -> ServerError:
         """See `Startable`."""

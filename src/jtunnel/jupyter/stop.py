@@ -25,13 +25,13 @@ ANSWER_S: Final = 10.0
 GRACE_S: Final = 10
 
 
-async def busy_kernels(remote: Remote, server: Server) -> int:
-    """How many kernels are at work; 0 too where the server tells nobody without a password.
+async def busy_kernels(remote: Remote, server: Server) -> int | None:
+    """How many kernels are at work; None where the server tells nobody without a password.
 
     Does not count as activity. Raises what `probe` raises.
     """
     if not await may_send_token(remote, server, timeout_s=ANSWER_S):
-        return 0
+        return None
     return (await ask_kernels(remote, server, timeout_s=ANSWER_S)).busy
 
 
@@ -78,7 +78,7 @@ async def stop_other(
                 f"{error.message}",
                 f"to end it all the same: jtunnel stop {key} --pid {pid} --force",
             ) from None
-        if busy:
+        if busy != 0:
             return {"stopped": False, "busy": busy}
     await stop(remote, server, key)
     return {"stopped": True, "pid": pid}

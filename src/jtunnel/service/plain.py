@@ -6,6 +6,7 @@ Knows of it what the profile says: its command, where it listens, and which page
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Final
 from jtunnel.address import TcpAddress, UnixAddress
 from jtunnel.config.profile import ServiceOptions
 from jtunnel.errors import ServerError
+from jtunnel.machine.boot import read_boot
 from jtunnel.remote import Remote
 from jtunnel.service.end import end_process
 from jtunnel.service.ground import Ground
@@ -73,6 +75,7 @@ class PlainService:
                 return await self._introduce(remote, record.server)
             server = sight.server(self.options, self._sock, self.name)
             if server is not None:
+                self._check_not_own(server)
                 if server.pid:
                     await write_record(remote, self.key, Record(server, command=None, ready=True))
                 return await self._introduce(remote, server)
@@ -215,6 +218,15 @@ class PlainService:
         self._sock = sight.sock or self._sock
         check_elsewhere(sight.survey, self.options, self.name, wish)
         return sight
+
+    def _check_not_own(self, server: Server) -> None:
+        """Refuse our own listener: where the host is this machine, it may have the port that is looked at."""
+        if server.pid == os.getpid() and server.started.endswith(f"@{read_boot()}"):
+            raise ServerError(
+                "jupyter-failed",
+                f"{server.target} on {server.host} is jtunnel's own, for the host is this machine",
+                f'set local_port = "auto" in [profiles.{self.name}.service]',
+            )
 
     async def _introduce(self, remote: Remote, server: Server) -> Server:
         try:

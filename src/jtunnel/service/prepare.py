@@ -129,10 +129,11 @@ def _check(report: Report, node: str, request: Request) -> None:
     if (owner := report.one("taken")) is not None:
         user, _, pid = owner.partition(" ")
         process = f" (pid {pid})" if pid != "-" else ""
+        key = "remote_port" if request.kind == "jupyter" else "port"
         raise ServerError(
             "jupyter-failed",
             f"port {request.port} on {node} is taken by a process of {user}{process}",
-            f"choose another remote_port in {table}, or leave it out",
+            f"choose another {key} in {table}, or leave it out",
         )
     check_setup(report, node, request.environment.setup, table)
     noun, package = request.noun or request.program, request.package or request.program

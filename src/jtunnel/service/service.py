@@ -135,8 +135,8 @@ class Service(Protocol):
         """Whether it runs, listens and answers over a connection that is new; quick, and never starts it."""
         ...
 
-    async def busy(self, remote: Remote, server: Server) -> int:
-        """How much is at work in it that its end would break off."""
+    async def busy(self, remote: Remote, server: Server) -> int | None:
+        """How much is at work in it that its end would break off; None where that cannot be told."""
         ...
 
     async def stop(self, remote: Remote, server: Server) -> None:

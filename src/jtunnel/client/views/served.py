@@ -32,6 +32,12 @@ def server_of(tunnel: TunnelStatus) -> JupyterStatus | ServiceStatus | None:
     return tunnel["jupyter"] or tunnel.get("service")
 
 
+def pid_of(tunnel: TunnelStatus) -> int | None:
+    """The process of that server, where one is known."""
+    server = server_of(tunnel)
+    return server["pid"] if server else None
+
+
 def own_forward(tunnel: TunnelStatus) -> str:
     """The name of the forward that leads to that server."""
     return "service" if tunnel.get("service") else "jupyter"

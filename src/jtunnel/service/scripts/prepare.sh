@@ -91,6 +91,11 @@ search() {
         done
         true >"$environment"
         add_variables
+    elif [ "$s_family" = sh ] && reads_more; then
+        # The program may be on the PATH of interactive shells only, whose start-up files the lines did not need.
+        cp "$environment" "$environment.first"
+        setup_in -l -i && add_variables && in_environment try_names && { rm -f "$environment.first"; return; }
+        mv -f "$environment.first" "$environment"
     fi
     in_environment in_usual_places || {
         say missing "${SHELL:-/bin/sh}" "$s_path"
