@@ -23,6 +23,7 @@ _WIDTH: Final = 72
 _TABLES: Final[Mapping[str, str]] = {
     "Keys of a profile": "ProfileTable",
     "Keys of its jupyter table": "JupyterTable",
+    "Keys of its service table": "ServiceTable",
     "Keys of a forward that is a table": "ForwardTable",
 }
 #: What roff would turn into something prettier than what a person has to type (groff_char(7)).

@@ -23,7 +23,7 @@ from tests.support.relay import Relay
 pytestmark = pytest.mark.long
 
 WITHIN_S = 200.0
-#: What TCP may need after 10 s without a network, while the round trip is short: facts/jupyter.md §3.2.
+#: What TCP may need after 10 s without a network, while the round trip is short.
 SILENCE_S = 19.0
 #: The longest time to the ping that goes unanswered, and tornado's 5 s for an answer to its goodbye.
 NOTICED_WITHIN_S = 25.0 + 5.0 + 1.0

@@ -122,3 +122,10 @@ def test_busy_kernels_are_left_alone_where_nobody_can_be_asked(client: Client) -
     assert done.stderr.endswith(
         "2 kernels are busy, so the server was left alone; to stop it anyway: jtunnel stop gpu --force\n"
     )
+
+
+def test_a_server_that_does_not_tell_is_left_alone_too(client: Client) -> None:
+    with ScriptedDaemon(client.runtime_dir, {"stop": {"stopped": False, "busy": None}}):
+        done = client.run("stop", "gpu")
+    assert done.returncode == 1
+    assert "it does not tell whether kernels are busy, so the server was left alone" in done.stderr

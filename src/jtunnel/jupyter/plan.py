@@ -158,7 +158,7 @@ def _target(
 
 
 def _can_listen_on_socket(versions: Mapping[str, str], trait: str) -> bool | None:
-    """jupyter_server has it from 1.9, classic notebook from 6.1 (facts/jupyter.md §2.5); None: not known."""
+    """jupyter_server has it from 1.9, classic notebook from 6.1; None: not known."""
     package, first = ("jupyter_server", (1, 9)) if trait == "ServerApp" else ("notebook", (6, 1))
     return release(versions[package]) >= first if package in versions else None
 

@@ -1,6 +1,6 @@
 """The question whether the server answers, and whether its process still runs.
 
-Never counts as activity: `/api` and `/api/status` do not (facts/jupyter.md §2.6). Sends a token only
+Never counts as activity: `/api` and `/api/status` do not. Sends a token only
 where the process at the far end has just been shown to be ours.
 """
 
