@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
 import socket
 import stat
@@ -21,24 +20,21 @@ from jtunnel.errors import ServerError
 from jtunnel.jupyter.seen import see
 from jtunnel.remote import CommandResult
 from jtunnel.remote_shell import PREAMBLE, door
-from jtunnel.service.launch import RESET
-from jtunnel.service.record import Record, record_tail, record_text
+from jtunnel.service.record import Record, record_text
 from jtunnel.service.script import Kind, Report, compose, read_report
 from jtunnel.service.server import Server
 from jtunnel.service.survey import Survey, read_survey
 from tests.support import processes
 from tests.support.local_remote import RemoteHome, new_home, new_key
 from tests.support.programs import find_program
+from tests.support.remote_scripts import NODE, SHELL_NAMES, launch, shell_command, stop
+from tests.support.remote_scripts import run as run_plainly
 
-SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
-NODE = os.uname().nodename
 
-
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=SHELL_NAMES)
 def shell(request: pytest.FixtureRequest) -> list[str]:
     """A shell's command line."""
-    program, *rest = SHELLS[request.param]
-    return [find_program(program), *rest]
+    return shell_command(request.param)
 
 
 @pytest.fixture
@@ -53,52 +49,9 @@ def key() -> str:
 
 
 def run(shell: list[str], home: RemoteHome, name: str, key: str, **variables: str | int) -> Report:
-    """Run a script by a shell on standard input, as sshd would."""
-    nonce = secrets.token_hex(8)
+    """Run a script of the kind that it is for."""
     kind: Kind = "jupyter" if name in ("find", "prepare") else "service"
-    done = subprocess.run(
-        [*shell, "-s"],
-        input=compose(name, nonce, {"key": key, **variables}, kind),
-        env=home.env,
-        cwd=home.path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return read_report(CommandResult(done.returncode, done.stdout, done.stderr), nonce)
-
-
-def launch(shell: list[str], home: RemoteHome, key: str, program: str, **variables: str) -> Report:
-    """Start `program` by launch.sh."""
-    server = Server(TcpAddress("127.0.0.1", 1), "/", "", 0, "", NODE, None, home.path, "started")
-    values = {
-        "arguments": shlex.join([program, "it's an $argument"]),
-        "environment_name": "none.env",
-        "interpreter": find_program("python3"),
-        "reset": RESET,
-        "root": home.path,
-        "token": "0123456789abcdef",
-        "token_name": "JUPYTER_TOKEN_FILE",
-        "content": record_tail(Record(server, "x", ready=False)),
-        "passed_over": "",
-        "here": "",
-    }
-    return run(shell, home, "launch", key, **{**values, **variables})
-
-
-def stop(shell: list[str], home: RemoteHome, key: str, report: Report, **variables: str) -> Report:
-    """End what was launched."""
-    pid, started = (report.one("launched") or "").split(" ")
-    values = {
-        "pid": pid,
-        "started": started,
-        "host": NODE,
-        "sock": "",
-        "grace": "0",
-        "group": "",
-        "needle": "",
-    }
-    return run(shell, home, "stop", key, **{**values, **variables})
+    return run_plainly(shell, home, name, key, kind, "", **variables)
 
 
 @pytest.fixture

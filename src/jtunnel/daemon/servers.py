@@ -117,12 +117,16 @@ class ServerCalls:
         self, name: str, wishes: Mapping[str, Any] | None = None, password: str = "", apply: bool = False
     ) -> dict[str, Any]:
         """Show, or make, the config by which Jupyter on a tunnel's host serves without jtunnel too."""
+        # With its connection: a client that leaves must not take that away while files are written.
+        return await self._works.whole(self._set_up(name, wishes or {}, password, apply))
+
+    async def _set_up(
+        self, name: str, wishes: Mapping[str, Any], password: str, apply: bool
+    ) -> dict[str, Any]:
         tunnel = self._manager.tunnel(name)
-        profile = tunnel.profile
         async with self._visit(name) as connection:
-            return await self._works.whole(
-                run_setup(connection, _options(tunnel), name, profile.host, wishes or {}, password, apply)
-            )
+            host = tunnel.profile.host
+            return await run_setup(connection, _options(tunnel), name, host, wishes, password, apply)
 
     async def remote_log(self, name: str, lines: int = 100, position: str | None = None) -> dict[str, Any]:
         """The end of the remote server's log, or what was added to it since `position`."""
