@@ -111,9 +111,9 @@ def test_settings_of_ours_come_before_the_users(
 
 
 def wait_for_program(pid: int, name: str) -> None:
-    """Wait until a process has become the program of that name."""
+    """Wait until a process has become the program of that name; its environment comes a moment after that."""
     deadline = time.monotonic() + 10
-    while psutil.Process(pid).name() != name:
+    while psutil.Process(pid).name() != name or not psutil.Process(pid).environ():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
